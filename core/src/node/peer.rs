@@ -1,0 +1,173 @@
+//! A peer: shares, downloads and seeds, over any number of sessions at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::id::{InfoHash, PeerId};
+use crate::metainfo::Metainfo;
+use crate::node::io::{DiskCommand, DiskEvent, LinkCommand, LinkEvent};
+use crate::rtc::{RtcCommand, RtcEvent};
+
+/// What can happen to a peer.
+#[derive(Clone, Debug)]
+pub enum PeerInput {
+    /// Time passed.
+    Wake,
+    /// The user wants something.
+    Command(Command),
+    /// The front said something.
+    Link(LinkEvent),
+    /// A connection said something.
+    Rtc(RtcEvent),
+    /// The disk answered.
+    Disk(DiskEvent),
+}
+
+/// What a peer wants done.
+#[derive(Clone, Debug)]
+pub enum PeerOutput {
+    /// Of the connection to the front.
+    Link(LinkCommand),
+    /// Of WebRTC.
+    Rtc(RtcCommand),
+    /// Of the disk.
+    Disk(DiskCommand),
+    /// To tell the user.
+    Event(PeerEvent),
+}
+
+/// What a user can ask of a peer.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Get a share. Ends with [`PeerEvent::Completed`] or [`PeerEvent::Failed`].
+    Download {
+        /// Which.
+        info_hash: InfoHash,
+        /// Its `.ko`, if it is at hand.
+        metainfo: Option<Arc<Metainfo>>,
+        /// In which order.
+        order: Order,
+    },
+    /// Offer a share whose content the disk has. With `upload`, also bring it to the assigned worker; that
+    /// ends with [`PeerEvent::Safe`] or [`PeerEvent::Failed`].
+    Share {
+        /// Its `.ko`.
+        metainfo: Arc<Metainfo>,
+        /// Whether to bring it to the worker.
+        upload: bool,
+    },
+    /// Stop downloading or offering a share.
+    Stop {
+        /// Which.
+        info_hash: InfoHash,
+    },
+    /// Leave every swarm and close every connection. Nothing else comes after the outputs of this.
+    Shutdown,
+}
+
+/// In which order a download takes its chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The rarest among the sources first: best for the swarm.
+    RarestFirst,
+    /// From the first byte to the last: to use it while it comes.
+    Sequential,
+}
+
+/// What a peer tells its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// The front answered; shares can be found now.
+    Online {
+        /// Name of the assigned worker, if there is one.
+        worker: Option<String>,
+    },
+    /// The front is gone; trying again.
+    Offline {
+        /// Why.
+        reason: String,
+    },
+    /// What the share holds is known now; its content is next.
+    Metainfo {
+        /// The share.
+        metainfo: Arc<Metainfo>,
+    },
+    /// A source is connected.
+    SourceUp {
+        /// Who.
+        peer: PeerId,
+        /// What it is.
+        kind: SourceKind,
+    },
+    /// A source is gone.
+    SourceDown {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: String,
+    },
+    /// A source lied or broke the protocol; it gets no more requests.
+    Blamed {
+        /// Who.
+        peer: PeerId,
+        /// What it did.
+        offence: String,
+    },
+    /// The worker holds one more chunk for good.
+    Stored {
+        /// The share.
+        info_hash: InfoHash,
+        /// Bytes of the share stored so far.
+        bytes: u64,
+    },
+    /// The worker holds the whole share for good: its link needs us no more.
+    Safe {
+        /// The share.
+        info_hash: InfoHash,
+    },
+    /// The download is verified, durable and under its final name.
+    Completed {
+        /// The share.
+        info_hash: InfoHash,
+        /// Where its bytes came from.
+        totals: Totals,
+    },
+    /// The command cannot be carried out. It is over.
+    Failed {
+        /// The share.
+        info_hash: InfoHash,
+        /// Why, for the user.
+        reason: String,
+    },
+}
+
+/// What a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// An always-on worker.
+    Worker,
+    /// Another peer.
+    Peer,
+}
+
+/// Where a download's verified bytes came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes in the share.
+    pub bytes_total: u64,
+    /// Found on disk, left by an earlier run.
+    pub from_disk: u64,
+    /// Verified bytes by kind of source.
+    pub from: BTreeMap<SourceKind, u64>,
+}
+
+/// How a download stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// So far.
+    pub totals: Totals,
+    /// Verified bytes on disk.
+    pub bytes_done: u64,
+    /// Connected sources.
+    pub sources: usize,
+}
