@@ -1,5 +1,6 @@
 //! What travels: frames on a data channel, messages to and from a front. Parsed once into types that cannot
 //! hold nonsense; nothing here decides anything.
 
+pub mod codec;
 pub mod frame;
 pub mod signal;
