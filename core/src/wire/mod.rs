@@ -4,3 +4,4 @@
 pub mod codec;
 pub mod frame;
 pub mod signal;
+pub mod signal_codec;

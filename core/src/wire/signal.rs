@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{InfoHash, PeerId};
+use crate::id::{Digest, InfoHash, PeerId};
 
 /// Version of this protocol, told in [`ToFront::Hello`].
 pub const VERSION: u16 = 1;
@@ -13,6 +13,18 @@ pub const MAX_MESSAGE: usize = 64 * 1024;
 pub const MAX_SDP: usize = 32 * 1024;
 /// Most bytes in an ICE candidate.
 pub const MAX_CANDIDATE: usize = 1024;
+/// Most bytes in words meant for a log or a user, such as the reason of a `bye`; no control characters.
+pub const MAX_WORDS: usize = 256;
+/// Most bytes in the name of a worker.
+pub const MAX_NAME: usize = 64;
+/// Largest capacity of a worker.
+pub const MAX_CAPACITY: u16 = 1000;
+/// Most bytes in a URL.
+pub const MAX_URL: usize = 256;
+/// Most peers in one `peers`.
+pub const MAX_SAMPLE: usize = 32;
+/// Most fronts, and most ICE servers, in a [`Bootstrap`].
+pub const MAX_SERVERS: usize = 32;
 
 /// From a client to its front.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +81,7 @@ pub enum FromFront {
     Peers {
         /// The share.
         info_hash: InfoHash,
-        /// Others in its swarm, at most 32.
+        /// Others in its swarm, at most [`MAX_SAMPLE`].
         peers: Vec<PeerId>,
     },
     /// From another client.
@@ -134,16 +146,16 @@ pub enum Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerHello {
-    /// Its name (`WORKER_ID`), 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    /// Its name (`WORKER_ID`), 1 to [`MAX_NAME`] of `A-Z a-z 0-9 . _ -`.
     pub name: String,
-    /// Its share of the ring, 1 to 1000; 100 is usual.
+    /// Its share of the ring, 1 to [`MAX_CAPACITY`]; 100 is usual.
     pub capacity: u16,
     /// Where it serves HTTP, such as `http://192.0.2.1:8081`.
     pub http: String,
-    /// Unix seconds at which `mac` was made.
-    pub timestamp: u64,
-    /// HMAC-SHA256 over `name:timestamp` with the shared key, in hexadecimal.
-    pub mac: String,
+    /// Unix milliseconds at which `mac` was made; later in every hello of this name.
+    pub timestamp_ms: u64,
+    /// HMAC-SHA256 over `name:timestamp_ms` with the shared key, in hexadecimal.
+    pub mac: Digest,
 }
 
 /// What a newcomer needs to begin (also the body of `POST /bootstrap`).
@@ -157,7 +169,7 @@ pub struct Bootstrap {
     pub ice_servers: Vec<IceServer>,
     /// URLs of all fronts.
     pub fronts: Vec<String>,
-    /// How often to announce; after three times that without one, membership expires.
+    /// How often to announce, 1 to 3600; after three times that without one, membership expires.
     pub heartbeat_seconds: u32,
 }
 
@@ -177,7 +189,7 @@ pub struct WorkerInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IceServer {
-    /// Such as `stun:stun.example.org:3478`.
+    /// Such as `stun:stun.example.org:3478`; 1 to 8 of them.
     pub urls: Vec<String>,
     /// For TURN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
