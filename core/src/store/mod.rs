@@ -2,131 +2,21 @@
 //!
 //! Decides what is cached, fetched, evicted and acknowledged; the disk and S3 are the driver's.
 
-use bytes::Bytes;
+pub mod cache;
+mod effect;
+mod machine;
+mod torrents;
 
-use crate::id::{ChunkId, Digest, InfoHash};
-use crate::merkle::VerifiedChunk;
-use crate::node::io::{DiskError, Ticket};
+pub use effect::{Effect, EffectDone, Key, Outcome, Part, PartData};
+pub use machine::{Answer, Config, Fault, Output, Stats, Store, StoreError};
 
-/// Part of a chunk to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Its leaf hashes.
-    Leaves,
-    /// Some of its blocks.
-    Blocks {
-        /// First.
-        first: u16,
-        /// How many, inside the chunk.
-        count: u16,
-    },
-}
+use crate::id::ChunkId;
 
-/// What was read.
-#[derive(Clone, Debug)]
-pub enum PartData {
-    /// Leaf hashes, as they were when the chunk was verified.
-    Leaves(Vec<Digest>),
-    /// Bytes of blocks.
-    Blocks(Bytes),
-}
+/// Bytes that a cached chunk takes besides its data and its leaf hashes: the footer that says they are whole.
+pub const CACHE_FOOTER_LEN: u64 = 64;
 
-/// An object of the backing store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
-    /// `chunks/<root>.<length>`
-    Chunk(ChunkId),
-    /// `torrents/<info hash>.ko`
-    Torrent(InfoHash),
-}
-
-/// What the store asks its driver to do. Each is answered by exactly one [`EffectDone`] with its ticket.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// Read part of a cached chunk.
-    CacheRead {
-        /// Returned in the answer.
-        ticket: Ticket,
-        /// Which.
-        chunk: ChunkId,
-        /// What of it.
-        part: Part,
-    },
-    /// Write a chunk and its leaves to the cache: whole or not at all, whatever crashes.
-    CacheWrite {
-        /// Returned in the answer.
-        ticket: Ticket,
-        /// The chunk.
-        chunk: VerifiedChunk,
-    },
-    /// Remove a chunk from the cache.
-    CacheRemove {
-        /// Returned in the answer.
-        ticket: Ticket,
-        /// Which.
-        chunk: ChunkId,
-    },
-    /// Get a chunk from the backing store; a body that is not the chunk is an error.
-    FetchChunk {
-        /// Returned in the answer.
-        ticket: Ticket,
-        /// Which.
-        chunk: ChunkId,
-    },
-    /// Get a `.ko` from the backing store; one with another info hash is an error.
-    FetchTorrent {
-        /// Returned in the answer.
-        ticket: Ticket,
-        /// Which.
-        info_hash: InfoHash,
-    },
-    /// Put a chunk into the backing store, unless it has it.
-    PutChunk {
-        /// Returned in the answer.
-        ticket: Ticket,
-        /// The chunk.
-        chunk: VerifiedChunk,
-    },
-    /// Put a `.ko` into the backing store.
-    PutTorrent {
-        /// Returned in the answer.
-        ticket: Ticket,
-        /// Its name.
-        info_hash: InfoHash,
-        /// Its bytes.
-        ko: Bytes,
-    },
-    /// Does the backing store have this object, at its right size?
-    Exists {
-        /// Returned in the answer.
-        ticket: Ticket,
-        /// Which.
-        key: Key,
-    },
-}
-
-/// An [`Effect`] is done.
-#[derive(Clone, Debug)]
-pub struct EffectDone {
-    /// Of the effect.
-    pub ticket: Ticket,
-    /// How it went. Every variant belongs to one kind of effect; `Failed` to any.
-    pub outcome: Outcome,
-}
-
-/// How an [`Effect`] went.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// `CacheRead`.
-    Read(PartData),
-    /// `CacheWrite`, `CacheRemove`, `PutChunk`, `PutTorrent`.
-    Done,
-    /// `FetchChunk`; `None`: the backing store has no such object.
-    Chunk(Option<VerifiedChunk>),
-    /// `FetchTorrent`; `None`: the backing store has no such object.
-    Torrent(Option<Bytes>),
-    /// `Exists`.
-    Exists(bool),
-    /// It failed; whether a write was applied is unknown.
-    Failed(DiskError),
+/// Bytes that a chunk takes in the cache: its data, 32 a block for its leaf hashes, and the footer.
+#[must_use]
+pub const fn cached_len(chunk: ChunkId) -> u64 {
+    chunk.length() as u64 + 32 * chunk.blocks() as u64 + CACHE_FOOTER_LEN
 }

@@ -1,0 +1,324 @@
+//! Which chunks are cached: least recently used ones go first, unused ones go when they are too old.
+//!
+//! Policy only: it never touches a disk. It counts what is being written and what is being removed as well as
+//! what is there, so that the disk stays within the bound at every moment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lru::LruCache;
+
+use crate::id::ChunkId;
+use crate::machine::Instant;
+
+/// Proof that a chunk is cached and stays so until it is given back with [`Cache::unpin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    chunk: ChunkId,
+    generation: u64,
+}
+
+/// Whether there is room for a chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Yes, now.
+    Now,
+    /// Later: victims must be removed first, or readers and writers must finish.
+    Later,
+    /// Not at all: it is larger than the cache, or than what removals that failed leave of it.
+    Never,
+}
+
+/// What the cache has done and holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Reads answered without asking the backing store.
+    pub hits: u64,
+    /// Reads that had to wait for the backing store.
+    pub misses: u64,
+    /// Chunks removed to make room.
+    pub evictions: u64,
+    /// Chunks removed because nobody read them for the maximum age.
+    pub expirations: u64,
+    /// Chunks that can be read.
+    pub chunks: usize,
+    /// Bytes on disk, those being written and removed included.
+    pub bytes: u64,
+    /// Most bytes there may be.
+    pub limit: u64,
+    /// The most read chunks and how often each was read while cached; at most ten.
+    pub most_used: Vec<(ChunkId, u64)>,
+    /// The least read ones; at most ten.
+    pub least_used: Vec<(ChunkId, u64)>,
+}
+
+/// LRU by bytes and age.
+#[derive(Debug)]
+pub struct Cache {
+    limit: u64,
+    max_age: Duration,
+    /// Of entries and of what is leaving.
+    bytes: u64,
+    entries: LruCache<ChunkId, Entry>,
+    leaving: BTreeMap<ChunkId, Leaving>,
+    generations: u64,
+    hits: u64,
+    misses: u64,
+    evictions: u64,
+    expirations: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    bytes: u64,
+    expires: Instant,
+    /// Being written: not readable, not evictable.
+    writing: bool,
+    pins: u32,
+    generation: u64,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    bytes: u64,
+    /// Its removal failed: it takes its bytes until a later try works.
+    stuck: bool,
+}
+
+impl Entry {
+    const fn is_evictable(&self) -> bool {
+        !self.writing && self.pins == 0
+    }
+}
+
+impl Cache {
+    /// An empty cache of at most `limit` bytes whose chunks go when unused for `max_age`.
+    #[must_use]
+    pub fn new(limit: u64, max_age: Duration) -> Self {
+        Self {
+            limit,
+            max_age,
+            bytes: 0,
+            entries: LruCache::unbounded(),
+            leaving: BTreeMap::new(),
+            generations: 0,
+            hits: 0,
+            misses: 0,
+            evictions: 0,
+            expirations: 0,
+        }
+    }
+
+    /// Takes in chunks that an earlier run left, each with its bytes on disk and the time since it was last
+    /// used. They may exceed the bound: [`Cache::shrink`] says what must go.
+    ///
+    /// # Panics
+    /// If one of them is in the cache already.
+    pub fn recover(&mut self, now: Instant, mut found: Vec<(ChunkId, u64, Duration)>) {
+        found.sort_by_key(|&(chunk, _, age)| (std::cmp::Reverse(age), chunk));
+        for (chunk, bytes, age) in found {
+            let expires = now + self.max_age.saturating_sub(age);
+            self.add(chunk, Entry { bytes, expires, writing: false, pins: 0, generation: 0, uses: 0 });
+        }
+    }
+
+    /// Whether there is room for a chunk of `bytes`; adds to `victims` the chunks to remove for it.
+    pub fn make_room(&mut self, bytes: u64, victims: &mut Vec<ChunkId>) -> Room {
+        let stuck: u64 = self.leaving.values().filter(|leaving| leaving.stuck).map(|leaving| leaving.bytes).sum();
+        if bytes.saturating_add(stuck) > self.limit {
+            return Room::Never;
+        }
+        let leaving: u64 = self.leaving.values().map(|leaving| leaving.bytes).sum();
+        let mut excess = (self.bytes - (leaving - stuck) + bytes).saturating_sub(self.limit);
+        let from = victims.len();
+        for (&chunk, entry) in self.entries.iter().rev().filter(|(_, entry)| entry.is_evictable()) {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(entry.bytes);
+            victims.push(chunk);
+        }
+        for chunk in &victims[from..] {
+            self.leave(chunk);
+            self.evictions += 1;
+        }
+        if self.bytes + bytes <= self.limit { Room::Now } else { Room::Later }
+    }
+
+    /// Adds to `victims` what must go for the bound to hold.
+    pub fn shrink(&mut self, victims: &mut Vec<ChunkId>) {
+        self.make_room(0, victims);
+    }
+
+    /// Begins to write a chunk: its bytes count from now on.
+    ///
+    /// # Panics
+    /// If it is in the cache, if it is being removed, or if there is no room.
+    pub fn begin_write(&mut self, now: Instant, chunk: ChunkId, bytes: u64) {
+        assert!(self.bytes + bytes <= self.limit, "no room was made for {chunk}");
+        assert!(!self.leaving.contains_key(&chunk), "{chunk} is being removed");
+        self.generations += 1;
+        let (expires, generation) = (now + self.max_age, self.generations);
+        self.add(chunk, Entry { bytes, expires, writing: true, pins: 0, generation, uses: 0 });
+    }
+
+    /// The chunk is written: it can be read.
+    ///
+    /// # Panics
+    /// If it was not being written.
+    pub fn written(&mut self, chunk: ChunkId) {
+        let entry = self.entries.peek_mut(&chunk).filter(|entry| entry.writing);
+        entry.expect("a write that ends has begun").writing = false;
+    }
+
+    /// Whether the chunk can be read or is being written.
+    #[must_use]
+    pub fn holds(&self, chunk: ChunkId) -> bool {
+        self.entries.contains(&chunk)
+    }
+
+    /// Whether the chunk is being removed, or failed to be.
+    #[must_use]
+    pub fn is_leaving(&self, chunk: ChunkId) -> bool {
+        self.leaving.contains_key(&chunk)
+    }
+
+    /// Whether the chunk's removal failed and was not tried again yet.
+    #[must_use]
+    pub fn is_stuck(&self, chunk: ChunkId) -> bool {
+        self.leaving.get(&chunk).is_some_and(|leaving| leaving.stuck)
+    }
+
+    /// Uses a chunk: if it can be read it becomes the most recently used, stays until the pin is given back, and
+    /// counts as a hit.
+    pub fn pin(&mut self, now: Instant, chunk: ChunkId) -> Option<Pin> {
+        if self.entries.peek(&chunk)?.writing {
+            return None;
+        }
+        let entry = self.entries.get_mut(&chunk)?;
+        entry.expires = now + self.max_age;
+        entry.pins += 1;
+        entry.uses += 1;
+        self.hits += 1;
+        Some(Pin { chunk, generation: entry.generation })
+    }
+
+    /// Gives a pin back.
+    pub fn unpin(&mut self, pin: Pin) {
+        if let Some(entry) = self.pinned(pin) {
+            entry.pins -= 1;
+        }
+    }
+
+    /// Gives a pin back because the chunk could not be read: it must be removed. False if it is gone already,
+    /// or was written anew since.
+    pub fn reject(&mut self, pin: Pin) -> bool {
+        let found = self.pinned(pin).is_some();
+        if found {
+            self.leave(&pin.chunk);
+        }
+        found
+    }
+
+    /// A write failed: whether the chunk is on disk is not known, so it must be removed.
+    ///
+    /// # Panics
+    /// If it was not being written.
+    pub fn write_failed(&mut self, chunk: ChunkId) {
+        let writing = self.entries.peek(&chunk).is_some_and(|entry| entry.writing);
+        assert!(writing, "a write that ends has begun");
+        self.leave(&chunk);
+    }
+
+    /// The chunk is off the disk: its bytes are free.
+    ///
+    /// # Panics
+    /// If it was not being removed.
+    pub fn removed(&mut self, chunk: ChunkId) {
+        let gone = self.leaving.remove(&chunk).expect("a removal that ends has begun");
+        self.bytes -= gone.bytes;
+    }
+
+    /// Notes whether the removal of a chunk is stuck (failed, to be tried again) or under way.
+    ///
+    /// # Panics
+    /// If it was not being removed.
+    pub fn set_stuck(&mut self, chunk: ChunkId, stuck: bool) {
+        self.leaving.get_mut(&chunk).expect("only a removal gets stuck").stuck = stuck;
+    }
+
+    /// Adds to `victims` the chunks that nobody used for the maximum age. Pinned ones stay.
+    pub fn expire(&mut self, now: Instant, victims: &mut Vec<ChunkId>) {
+        let evictable = self.entries.iter().rev().filter(|(_, entry)| entry.is_evictable());
+        let old = evictable.take_while(|(_, entry)| entry.expires <= now);
+        let from = victims.len();
+        victims.extend(old.map(|(&chunk, _)| chunk));
+        for chunk in &victims[from..] {
+            self.leave(chunk);
+            self.expirations += 1;
+        }
+    }
+
+    /// When the next chunk gets too old, of those that nobody reads now.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.entries.iter().rev().map(|(_, entry)| entry).find(|entry| entry.is_evictable()).map(|e| e.expires)
+    }
+
+    /// Counts a read that was answered from memory.
+    pub fn count_hit(&mut self) {
+        self.hits += 1;
+    }
+
+    /// Counts a read that has to wait for the backing store.
+    pub fn count_miss(&mut self) {
+        self.misses += 1;
+    }
+
+    /// Bytes on disk, those being written and removed included.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The chunks that can be read, most recently used first.
+    pub fn chunks(&self) -> impl Iterator<Item = ChunkId> {
+        self.entries.iter().filter(|(_, entry)| !entry.writing).map(|(&chunk, _)| chunk)
+    }
+
+    /// What it has done and holds. Sorts all entries: for people and dashboards, not for a loop.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        const SHOWN: usize = 10;
+        let readable = self.entries.iter().filter(|(_, entry)| !entry.writing);
+        let mut by_use: Vec<_> = readable.map(|(&chunk, entry)| (chunk, entry.uses)).collect();
+        by_use.sort_by_key(|&(chunk, uses)| (std::cmp::Reverse(uses), chunk));
+        CacheStats {
+            hits: self.hits,
+            misses: self.misses,
+            evictions: self.evictions,
+            expirations: self.expirations,
+            chunks: by_use.len(),
+            bytes: self.bytes,
+            limit: self.limit,
+            most_used: by_use.iter().take(SHOWN).copied().collect(),
+            least_used: by_use.iter().rev().take(SHOWN).copied().collect(),
+        }
+    }
+
+    fn add(&mut self, chunk: ChunkId, entry: Entry) {
+        self.bytes += entry.bytes;
+        assert!(self.entries.put(chunk, entry).is_none(), "{chunk} is in the cache already");
+    }
+
+    fn leave(&mut self, chunk: &ChunkId) {
+        let entry = self.entries.pop(chunk).expect("only what is cached leaves");
+        self.leaving.insert(*chunk, Leaving { bytes: entry.bytes, stuck: false });
+    }
+
+    /// The entry of a pin, unless it left since (and perhaps came back).
+    fn pinned(&mut self, pin: Pin) -> Option<&mut Entry> {
+        self.entries.peek_mut(&pin.chunk).filter(|entry| entry.generation == pin.generation)
+    }
+}

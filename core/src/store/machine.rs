@@ -1,0 +1,768 @@
+//! The store's decisions: who is answered from where, what is fetched once for many, what is acknowledged when.
+//!
+//! It never acknowledges a chunk before the backing store has it, and never holds more bytes than its limits say.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use super::cache::{Cache, CacheStats, Pin, Room};
+use super::cached_len;
+use super::effect::{Effect, EffectDone, Key, Outcome, Part, PartData};
+use super::torrents::Torrents;
+use crate::id::{ChunkId, InfoHash};
+use crate::machine::{Instant, Outbox, earliest};
+use crate::merkle::VerifiedChunk;
+use crate::node::io::{DiskError, Ticket};
+
+/// Time until a removal from the cache that failed is tried again.
+const REMOVE_RETRY: Duration = Duration::from_secs(1);
+
+/// Limits of a store.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Most bytes of the cache on disk, leaf hashes and footers included.
+    pub cache_bytes: u64,
+    /// Cached chunks that nobody used for so long are removed.
+    pub max_age: Duration,
+    /// Most chunks fetched from the backing store at once.
+    pub max_fetches: usize,
+    /// Most chunks put into the backing store at once.
+    pub max_puts: usize,
+    /// Most small requests (existence, `.ko`s) to the backing store at once.
+    pub max_lookups: usize,
+    /// Most bytes of chunks and `.ko`s in memory on their way in or out; fetches may take half of it, so that
+    /// readers never keep uploads out.
+    pub max_memory: u64,
+    /// Most chunks that wait for a fetch to begin.
+    pub max_queued_fetches: usize,
+    /// Most tickets that wait for an answer.
+    pub max_waiting: usize,
+    /// Chunks remembered as stored for good.
+    pub max_known: NonZeroUsize,
+    /// Most bytes of `.ko`s kept in memory.
+    pub torrent_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 300_000_000,
+            max_age: Duration::from_secs(24 * 3600),
+            max_fetches: 16,
+            max_puts: 8,
+            max_lookups: 32,
+            max_memory: 64 << 20,
+            max_queued_fetches: 1024,
+            max_waiting: 16_384,
+            max_known: NonZeroUsize::new(1 << 16).expect("not zero"),
+            torrent_bytes: 16 << 20,
+        }
+    }
+}
+
+/// What the store wants done or says.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// For the driver; answered by [`Store::done`].
+    Effect(Effect),
+    /// For who asked.
+    Answer(Answer),
+    /// For the log: something failed, the store goes on.
+    Fault(Fault),
+}
+
+/// The answer to one ticket. Each ticket gets exactly one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Store::read`].
+    Data {
+        /// Of the question.
+        ticket: Ticket,
+        /// What was read.
+        result: Result<PartData, StoreError>,
+    },
+    /// To [`Store::put`] and [`Store::put_torrent`]: the backing store has it.
+    Stored {
+        /// Of the question.
+        ticket: Ticket,
+        /// Whether it worked. After [`StoreError::Failed`] it may be stored nevertheless.
+        result: Result<(), StoreError>,
+    },
+    /// To [`Store::contains`].
+    Contains {
+        /// Of the question.
+        ticket: Ticket,
+        /// Whether the backing store has it.
+        result: Result<bool, StoreError>,
+    },
+    /// To [`Store::torrent`].
+    Torrent {
+        /// Of the question.
+        ticket: Ticket,
+        /// The `.ko`, if the backing store has it.
+        result: Result<Option<Bytes>, StoreError>,
+    },
+}
+
+/// Why the store could not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The backing store has no such chunk, or the chunk has no such part.
+    #[error("not found")]
+    NotFound,
+    /// A limit is reached; later it may work.
+    #[error("busy")]
+    Busy,
+    /// The disk or the backing store failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// An effect that failed. Displays as one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What was tried.
+    pub doing: &'static str,
+    /// To what.
+    pub key: Key,
+    /// Why it failed.
+    pub why: DiskError,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {} {}: {}", self.doing, self.key, self.why)
+    }
+}
+
+/// What a store has done and holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// The cache.
+    pub cache: CacheStats,
+    /// Chunks fetched from the backing store.
+    pub fetched: u64,
+    /// Bytes of them.
+    pub fetched_bytes: u64,
+    /// Chunks put into the backing store.
+    pub stored: u64,
+    /// Bytes of them.
+    pub stored_bytes: u64,
+    /// Effects that failed.
+    pub faults: u64,
+    /// Bytes of chunks and `.ko`s in memory.
+    pub memory: u64,
+    /// Tickets that wait for an answer.
+    pub waiting: usize,
+}
+
+/// A bounded cache in front of a backing store.
+///
+/// Its caller is one node machine: call a method, then [`Store::poll`] until `None`. Effects go to the driver,
+/// whose answers come back through [`Store::done`]. Tickets in questions and answers are the caller's own, those
+/// in effects are the store's: the two are never mixed up, but neither are they disjoint.
+#[derive(Debug)]
+pub struct Store {
+    config: Config,
+    cache: Cache,
+    /// Chunks in memory or on their way there.
+    chunks: BTreeMap<ChunkId, Active>,
+    fetch_queue: VecDeque<ChunkId>,
+    fetches: usize,
+    put_queue: VecDeque<ChunkId>,
+    puts: usize,
+    /// Chunks in memory that wait for room in the cache.
+    write_queue: VecDeque<ChunkId>,
+    /// Questions of existence and first questions for a `.ko` that wait for their turn.
+    lookup_queue: VecDeque<Pending>,
+    lookups: usize,
+    torrents: Torrents,
+    torrent_readers: BTreeMap<InfoHash, Vec<Ticket>>,
+    known: LruCache<ChunkId, ()>,
+    pending: BTreeMap<Ticket, Pending>,
+    next_ticket: u64,
+    waiting: usize,
+    /// Bytes reserved for fetches in flight.
+    fetching_bytes: u64,
+    /// Bytes of chunks in memory, and of `.ko`s being put.
+    held_bytes: u64,
+    /// When each stuck removal is tried again.
+    retries: VecDeque<(Instant, ChunkId)>,
+    stats: Stats,
+    outbox: Outbox<Output>,
+}
+
+/// A chunk that someone waits for, or that is in memory.
+#[derive(Debug, Default)]
+struct Active {
+    data: Option<VerifiedChunk>,
+    fetch: Step,
+    put: Step,
+    write: Step,
+    readers: Vec<(Ticket, Part)>,
+    putters: Vec<Ticket>,
+}
+
+/// How far one of the things that happen to an active chunk has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Step {
+    #[default]
+    Idle,
+    Queued,
+    InFlight,
+}
+
+/// What an effect in flight was for.
+#[derive(Debug)]
+enum Pending {
+    CacheRead { pin: Pin, chunk: ChunkId, ticket: Ticket, part: Part },
+    CacheWrite(ChunkId),
+    CacheRemove(ChunkId),
+    FetchChunk(ChunkId),
+    PutChunk(ChunkId),
+    FetchTorrent(InfoHash),
+    PutTorrent { ticket: Ticket, info_hash: InfoHash, ko: Bytes },
+    Exists { ticket: Ticket, chunk: ChunkId },
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            cache: Cache::new(config.cache_bytes, config.max_age),
+            chunks: BTreeMap::new(),
+            fetch_queue: VecDeque::new(),
+            fetches: 0,
+            put_queue: VecDeque::new(),
+            puts: 0,
+            write_queue: VecDeque::new(),
+            lookup_queue: VecDeque::new(),
+            lookups: 0,
+            torrents: Torrents::new(config.torrent_bytes),
+            torrent_readers: BTreeMap::new(),
+            known: LruCache::new(config.max_known),
+            pending: BTreeMap::new(),
+            next_ticket: 0,
+            waiting: 0,
+            fetching_bytes: 0,
+            held_bytes: 0,
+            retries: VecDeque::new(),
+            stats: Stats::default(),
+            outbox: Outbox::default(),
+            config,
+        }
+    }
+
+    /// Takes in what an earlier run left in the cache: each chunk once, with the time since it was last used.
+    /// To be called before anything else.
+    ///
+    /// # Panics
+    /// If a chunk is named twice, or is in the cache already.
+    pub fn recovered(&mut self, now: Instant, entries: impl IntoIterator<Item = (ChunkId, Duration)>) {
+        let found = entries.into_iter().map(|(chunk, age)| (chunk, cached_len(chunk), age)).collect();
+        self.cache.recover(now, found);
+        let mut victims = Vec::new();
+        self.cache.shrink(&mut victims);
+        self.remove(victims);
+        self.tidy(now);
+    }
+
+    /// Asks for a part of a chunk: [`Answer::Data`].
+    pub fn read(&mut self, now: Instant, ticket: Ticket, chunk: ChunkId, part: Part) {
+        if !part.is_of(chunk) {
+            return self.answer(Answer::Data { ticket, result: Err(StoreError::NotFound) });
+        }
+        if let Some(data) = self.chunks.get(&chunk).and_then(|active| active.data.as_ref()) {
+            let result = part.of(data).ok_or(StoreError::NotFound);
+            self.cache.count_hit();
+            return self.answer(Answer::Data { ticket, result });
+        }
+        if self.waiting >= self.config.max_waiting {
+            return self.answer(Answer::Data { ticket, result: Err(StoreError::Busy) });
+        }
+        self.waiting += 1;
+        if let Some(pin) = self.cache.pin(now, chunk) {
+            let pending = Pending::CacheRead { pin, chunk, ticket, part };
+            self.start(pending, |ticket| Effect::CacheRead { ticket, chunk, part });
+        } else {
+            self.fetch(ticket, chunk, part);
+        }
+        self.tidy(now);
+    }
+
+    /// Asks for a chunk to be stored for good: [`Answer::Stored`] once the backing store has it.
+    pub fn put(&mut self, now: Instant, ticket: Ticket, chunk: VerifiedChunk) {
+        let id = chunk.id();
+        if self.known.get(&id).is_some() {
+            return self.answer(Answer::Stored { ticket, result: Ok(()) });
+        }
+        let is_held = self.chunks.get(&id).is_some_and(|active| active.data.is_some());
+        if self.waiting >= self.config.max_waiting || !(is_held || self.has_room_for(u64::from(id.length()))) {
+            return self.answer(Answer::Stored { ticket, result: Err(StoreError::Busy) });
+        }
+        self.waiting += 1;
+        self.hold(chunk);
+        let active = self.chunks.get_mut(&id).expect("held above");
+        active.putters.push(ticket);
+        if active.put == Step::Idle {
+            active.put = Step::Queued;
+            self.put_queue.push_back(id);
+        }
+        self.tidy(now);
+    }
+
+    /// Asks whether a chunk is stored for good: [`Answer::Contains`].
+    pub fn contains(&mut self, now: Instant, ticket: Ticket, chunk: ChunkId) {
+        if self.known.get(&chunk).is_some() {
+            return self.answer(Answer::Contains { ticket, result: Ok(true) });
+        }
+        if self.waiting >= self.config.max_waiting {
+            return self.answer(Answer::Contains { ticket, result: Err(StoreError::Busy) });
+        }
+        self.waiting += 1;
+        self.lookup_queue.push_back(Pending::Exists { ticket, chunk });
+        self.tidy(now);
+    }
+
+    /// Asks for the `.ko` of a share: [`Answer::Torrent`].
+    pub fn torrent(&mut self, now: Instant, ticket: Ticket, info_hash: InfoHash) {
+        if let Some(ko) = self.torrents.get(&info_hash) {
+            return self.answer(Answer::Torrent { ticket, result: Ok(Some(ko)) });
+        }
+        if self.waiting >= self.config.max_waiting {
+            return self.answer(Answer::Torrent { ticket, result: Err(StoreError::Busy) });
+        }
+        self.waiting += 1;
+        let readers = self.torrent_readers.entry(info_hash).or_default();
+        readers.push(ticket);
+        if readers.len() == 1 {
+            self.lookup_queue.push_back(Pending::FetchTorrent(info_hash));
+        }
+        self.tidy(now);
+    }
+
+    /// Asks for a `.ko`, which must have this info hash, to be stored for good: [`Answer::Stored`].
+    pub fn put_torrent(&mut self, now: Instant, ticket: Ticket, info_hash: InfoHash, ko: Bytes) {
+        let length = ko.len() as u64;
+        if self.waiting >= self.config.max_waiting || !self.has_room_for(length) {
+            return self.answer(Answer::Stored { ticket, result: Err(StoreError::Busy) });
+        }
+        self.waiting += 1;
+        self.held_bytes += length;
+        let pending = Pending::PutTorrent { ticket, info_hash, ko: ko.clone() };
+        self.start(pending, |ticket| Effect::PutTorrent { ticket, info_hash, ko });
+        self.tidy(now);
+    }
+
+    /// The driver has done an effect.
+    ///
+    /// # Panics
+    /// If there is no such effect in flight, or the outcome is of another kind of effect.
+    pub fn done(&mut self, now: Instant, done: EffectDone) {
+        let pending = self.pending.remove(&done.ticket).expect("an effect in flight");
+        match (pending, done.outcome) {
+            (Pending::CacheRead { pin, chunk, ticket, part }, outcome) => {
+                self.cache_read(pin, chunk, ticket, part, outcome);
+            }
+            (Pending::CacheWrite(chunk), outcome) => self.cache_written(chunk, outcome),
+            (Pending::CacheRemove(chunk), outcome) => self.cache_removed(now, chunk, outcome),
+            (Pending::FetchChunk(chunk), outcome) => self.chunk_fetched(chunk, outcome),
+            (Pending::PutChunk(chunk), outcome) => self.chunk_put(chunk, outcome),
+            (Pending::FetchTorrent(info_hash), outcome) => self.torrent_fetched(info_hash, outcome),
+            (Pending::PutTorrent { ticket, info_hash, ko }, outcome) => {
+                self.torrent_put(ticket, info_hash, ko, outcome);
+            }
+            (Pending::Exists { ticket, chunk }, outcome) => self.existence(ticket, chunk, outcome),
+        }
+        self.tidy(now);
+    }
+
+    /// Time passed: what is too old goes.
+    pub fn wake(&mut self, now: Instant) {
+        self.tidy(now);
+    }
+
+    /// When to call [`Store::wake`] if nothing happens before.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Instant> {
+        earliest([self.cache.next_expiry(), self.retries.front().map(|&(at, _)| at)])
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop()
+    }
+
+    /// Bytes of chunks and `.ko`s in memory, those being fetched included; never more than the limit.
+    #[must_use]
+    pub const fn memory_in_use(&self) -> u64 {
+        self.held_bytes + self.fetching_bytes
+    }
+
+    /// Whether [`Store::put`] would take a new chunk of `length` bytes now: who uploads should wait if not.
+    #[must_use]
+    pub const fn has_room_for(&self, length: u64) -> bool {
+        self.memory_in_use() + length <= self.config.max_memory
+    }
+
+    /// The chunks that can be read from the cache, most recently used first.
+    pub fn cached(&self) -> impl Iterator<Item = ChunkId> {
+        self.cache.chunks()
+    }
+
+    /// What it has done and holds. Sorts the cache's entries: for people and dashboards, not for a loop.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            cache: self.cache.stats(),
+            memory: self.memory_in_use(),
+            waiting: self.waiting,
+            ..self.stats.clone()
+        }
+    }
+
+    /// Lets a reader, already counted as waiting, wait for a chunk that is not in memory.
+    fn fetch(&mut self, ticket: Ticket, chunk: ChunkId, part: Part) {
+        self.cache.count_miss();
+        let is_new = self.chunks.get(&chunk).is_none_or(|active| active.fetch == Step::Idle);
+        if is_new {
+            let length = u64::from(chunk.length());
+            if length > self.config.max_memory / 2 {
+                let why = format!("a chunk of {length} bytes needs twice as much memory than is allowed");
+                return self.settle(Answer::Data { ticket, result: Err(StoreError::Failed(why)) });
+            }
+            if self.fetch_queue.len() >= self.config.max_queued_fetches {
+                return self.settle(Answer::Data { ticket, result: Err(StoreError::Busy) });
+            }
+            self.fetch_queue.push_back(chunk);
+        }
+        let active = self.chunks.entry(chunk).or_default();
+        if is_new {
+            active.fetch = Step::Queued;
+        }
+        active.readers.push((ticket, part));
+    }
+
+    /// Puts a chunk in memory, serves who waits for it, and has it written to the cache.
+    fn hold(&mut self, chunk: VerifiedChunk) {
+        let id = chunk.id();
+        let active = self.chunks.entry(id).or_default();
+        if active.data.is_some() {
+            return;
+        }
+        if active.fetch == Step::Queued {
+            active.fetch = Step::Idle;
+            self.fetch_queue.retain(|queued| *queued != id);
+        }
+        if active.write == Step::Idle && !self.cache.holds(id) {
+            active.write = Step::Queued;
+            self.write_queue.push_back(id);
+        }
+        let readers = std::mem::take(&mut active.readers);
+        active.data = Some(chunk.clone());
+        self.held_bytes += u64::from(id.length());
+        for (ticket, part) in readers {
+            let result = part.of(&chunk).ok_or(StoreError::NotFound);
+            self.settle(Answer::Data { ticket, result });
+        }
+    }
+
+    /// Forgets an active chunk that nothing happens to any more.
+    fn release(&mut self, chunk: ChunkId) {
+        let Some(active) = self.chunks.get_mut(&chunk) else { return };
+        if active.put == Step::Idle && active.write == Step::Idle && active.data.take().is_some() {
+            self.held_bytes -= u64::from(chunk.length());
+        }
+        if active.data.is_none() && active.fetch == Step::Idle {
+            assert!(active.readers.is_empty() && active.putters.is_empty(), "{chunk} is still waited for");
+            self.chunks.remove(&chunk);
+        }
+    }
+
+    fn cache_read(&mut self, pin: Pin, chunk: ChunkId, ticket: Ticket, part: Part, outcome: Outcome) {
+        match outcome {
+            Outcome::Read(data) => {
+                self.cache.unpin(pin);
+                self.settle(Answer::Data { ticket, result: Ok(data) });
+            }
+            Outcome::Failed(why) => {
+                self.fault("read from the cache", Key::Chunk(chunk), why);
+                if self.cache.reject(pin) {
+                    self.remove(vec![chunk]);
+                }
+                match self.chunks.get(&chunk).and_then(|active| active.data.as_ref()) {
+                    Some(data) => {
+                        let result = part.of(data).ok_or(StoreError::NotFound);
+                        self.settle(Answer::Data { ticket, result });
+                    }
+                    None => self.fetch(ticket, chunk, part),
+                }
+            }
+            other => panic!("a cache read ended in {other:?}"),
+        }
+    }
+
+    fn cache_written(&mut self, chunk: ChunkId, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.cache.written(chunk),
+            Outcome::Failed(why) => {
+                self.fault("write to the cache", Key::Chunk(chunk), why);
+                self.cache.write_failed(chunk);
+                self.remove(vec![chunk]);
+            }
+            other => panic!("a cache write ended in {other:?}"),
+        }
+        self.active(chunk).write = Step::Idle;
+        self.release(chunk);
+    }
+
+    fn cache_removed(&mut self, now: Instant, chunk: ChunkId, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.cache.removed(chunk),
+            Outcome::Failed(why) => {
+                self.fault("remove from the cache", Key::Chunk(chunk), why);
+                self.cache.set_stuck(chunk, true);
+                self.retries.push_back((now + REMOVE_RETRY, chunk));
+            }
+            other => panic!("a removal from the cache ended in {other:?}"),
+        }
+    }
+
+    fn chunk_fetched(&mut self, chunk: ChunkId, outcome: Outcome) {
+        self.fetches -= 1;
+        self.fetching_bytes -= u64::from(chunk.length());
+        self.active(chunk).fetch = Step::Idle;
+        let error = match outcome {
+            Outcome::Chunk(Some(data)) => {
+                assert_eq!(data.id(), chunk, "another chunk than was asked for");
+                self.stats.fetched += 1;
+                self.stats.fetched_bytes += u64::from(chunk.length());
+                self.known.put(chunk, ());
+                self.hold(data);
+                None
+            }
+            Outcome::Chunk(None) => Some(StoreError::NotFound),
+            Outcome::Failed(why) => {
+                let error = StoreError::Failed(why.0.clone());
+                self.fault("fetch", Key::Chunk(chunk), why);
+                Some(error)
+            }
+            other => panic!("a fetch ended in {other:?}"),
+        };
+        if let Some(error) = error {
+            // What was believed of the backing store is in doubt: the next upload puts the chunk again.
+            self.known.pop(&chunk);
+            for (ticket, _) in std::mem::take(&mut self.active(chunk).readers) {
+                self.settle(Answer::Data { ticket, result: Err(error.clone()) });
+            }
+        }
+        self.release(chunk);
+    }
+
+    fn chunk_put(&mut self, chunk: ChunkId, outcome: Outcome) {
+        self.puts -= 1;
+        let result = match outcome {
+            Outcome::Done => {
+                self.stats.stored += 1;
+                self.stats.stored_bytes += u64::from(chunk.length());
+                self.known.put(chunk, ());
+                Ok(())
+            }
+            Outcome::Failed(why) => {
+                let error = StoreError::Failed(why.0.clone());
+                self.fault("store", Key::Chunk(chunk), why);
+                Err(error)
+            }
+            other => panic!("a put ended in {other:?}"),
+        };
+        let active = self.active(chunk);
+        active.put = Step::Idle;
+        for ticket in std::mem::take(&mut active.putters) {
+            self.settle(Answer::Stored { ticket, result: result.clone() });
+        }
+        self.release(chunk);
+    }
+
+    fn torrent_fetched(&mut self, info_hash: InfoHash, outcome: Outcome) {
+        self.lookups -= 1;
+        let result = match outcome {
+            Outcome::Torrent(ko) => {
+                if let Some(ko) = &ko {
+                    self.torrents.insert(info_hash, ko.clone());
+                }
+                Ok(ko)
+            }
+            Outcome::Failed(why) => {
+                let error = StoreError::Failed(why.0.clone());
+                self.fault("fetch", Key::Torrent(info_hash), why);
+                Err(error)
+            }
+            other => panic!("a fetch of a .ko ended in {other:?}"),
+        };
+        for ticket in self.torrent_readers.remove(&info_hash).expect("fetched for someone") {
+            self.settle(Answer::Torrent { ticket, result: result.clone() });
+        }
+    }
+
+    fn torrent_put(&mut self, ticket: Ticket, info_hash: InfoHash, ko: Bytes, outcome: Outcome) {
+        self.held_bytes -= ko.len() as u64;
+        let result = match outcome {
+            Outcome::Done => {
+                self.torrents.insert(info_hash, ko);
+                Ok(())
+            }
+            Outcome::Failed(why) => {
+                let error = StoreError::Failed(why.0.clone());
+                self.fault("store", Key::Torrent(info_hash), why);
+                Err(error)
+            }
+            other => panic!("a put of a .ko ended in {other:?}"),
+        };
+        self.settle(Answer::Stored { ticket, result });
+    }
+
+    fn existence(&mut self, ticket: Ticket, chunk: ChunkId, outcome: Outcome) {
+        self.lookups -= 1;
+        let result = match outcome {
+            Outcome::Exists(exists) => {
+                if exists {
+                    self.known.put(chunk, ());
+                }
+                Ok(exists)
+            }
+            Outcome::Failed(why) => {
+                let error = StoreError::Failed(why.0.clone());
+                self.fault("look up", Key::Chunk(chunk), why);
+                Err(error)
+            }
+            other => panic!("a question of existence ended in {other:?}"),
+        };
+        self.settle(Answer::Contains { ticket, result });
+    }
+
+    /// Does whatever has become possible: the last step of every change.
+    fn tidy(&mut self, now: Instant) {
+        while self.retries.front().is_some_and(|&(at, _)| at <= now) {
+            let (_, chunk) = self.retries.pop_front().expect("just seen");
+            self.cache.set_stuck(chunk, false);
+            self.remove(vec![chunk]);
+        }
+        let mut victims = Vec::new();
+        self.cache.expire(now, &mut victims);
+        self.remove(victims);
+        self.begin_writes(now);
+        self.begin_puts();
+        self.begin_fetches();
+        self.begin_lookups();
+    }
+
+    /// First come, first written: room that is made for one chunk is not taken by another.
+    fn begin_writes(&mut self, now: Instant) {
+        while let Some(&chunk) = self.write_queue.front() {
+            let bytes = cached_len(chunk);
+            let mut victims = Vec::new();
+            let room = match self.cache.is_leaving(chunk) {
+                true if self.cache.is_stuck(chunk) => Room::Never,
+                true => Room::Later,
+                false => self.cache.make_room(bytes, &mut victims),
+            };
+            self.remove(victims);
+            match room {
+                Room::Later => return,
+                Room::Never => {
+                    self.write_queue.pop_front();
+                    self.active(chunk).write = Step::Idle;
+                    self.release(chunk);
+                }
+                Room::Now => {
+                    self.write_queue.pop_front();
+                    self.cache.begin_write(now, chunk, bytes);
+                    let active = self.active(chunk);
+                    active.write = Step::InFlight;
+                    let data = active.data.clone().expect("what waits to be written is in memory");
+                    self.start(Pending::CacheWrite(chunk), |ticket| Effect::CacheWrite { ticket, chunk: data });
+                }
+            }
+        }
+    }
+
+    fn begin_puts(&mut self) {
+        while self.puts < self.config.max_puts {
+            let Some(chunk) = self.put_queue.pop_front() else { return };
+            self.puts += 1;
+            let active = self.active(chunk);
+            active.put = Step::InFlight;
+            let data = active.data.clone().expect("what waits to be put is in memory");
+            self.start(Pending::PutChunk(chunk), |ticket| Effect::PutChunk { ticket, chunk: data });
+        }
+    }
+
+    fn begin_fetches(&mut self) {
+        while self.fetches < self.config.max_fetches {
+            let Some(&chunk) = self.fetch_queue.front() else { return };
+            let length = u64::from(chunk.length());
+            if self.fetching_bytes + length > self.config.max_memory / 2 || !self.has_room_for(length) {
+                return;
+            }
+            self.fetch_queue.pop_front();
+            self.fetches += 1;
+            self.fetching_bytes += length;
+            self.active(chunk).fetch = Step::InFlight;
+            self.start(Pending::FetchChunk(chunk), |ticket| Effect::FetchChunk { ticket, chunk });
+        }
+    }
+
+    fn begin_lookups(&mut self) {
+        while self.lookups < self.config.max_lookups {
+            let Some(pending) = self.lookup_queue.pop_front() else { return };
+            self.lookups += 1;
+            match pending {
+                Pending::Exists { chunk, .. } => {
+                    self.start(pending, |ticket| Effect::Exists { ticket, key: Key::Chunk(chunk) });
+                }
+                Pending::FetchTorrent(info_hash) => {
+                    self.start(pending, |ticket| Effect::FetchTorrent { ticket, info_hash });
+                }
+                other => unreachable!("{other:?} is not queued as a look-up"),
+            }
+        }
+    }
+
+    fn remove(&mut self, victims: Vec<ChunkId>) {
+        for chunk in victims {
+            self.start(Pending::CacheRemove(chunk), |ticket| Effect::CacheRemove { ticket, chunk });
+        }
+    }
+
+    fn start(&mut self, pending: Pending, effect: impl FnOnce(Ticket) -> Effect) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.pending.insert(ticket, pending);
+        self.outbox.push(Output::Effect(effect(ticket)));
+    }
+
+    /// Answers a ticket that was counted as waiting.
+    fn settle(&mut self, answer: Answer) {
+        self.waiting -= 1;
+        self.answer(answer);
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        self.outbox.push(Output::Answer(answer));
+    }
+
+    fn fault(&mut self, doing: &'static str, key: Key, why: DiskError) {
+        self.stats.faults += 1;
+        self.outbox.push(Output::Fault(Fault { doing, key, why }));
+    }
+
+    fn active(&mut self, chunk: ChunkId) -> &mut Active {
+        self.chunks.get_mut(&chunk).expect("something happens to it, so it is active")
+    }
+}
