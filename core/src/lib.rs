@@ -11,6 +11,8 @@ pub mod metainfo;
 pub mod node;
 pub mod ring;
 pub mod rtc;
+pub mod session;
 pub mod store;
 pub mod transfer;
+pub mod uplink;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! A peer: shares, downloads and seeds, over any number of sessions at once.
+//! What a peer is told and what it answers. Types only.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use crate::id::{InfoHash, PeerId};
 use crate::metainfo::Metainfo;
 use crate::node::io::{DiskCommand, DiskEvent, LinkCommand, LinkEvent};
 use crate::rtc::{RtcCommand, RtcEvent};
+pub use crate::transfer::{Order, SourceKind};
 
 /// What can happen to a peer.
 #[derive(Clone, Debug)]
@@ -65,15 +66,6 @@ pub enum Command {
     Shutdown,
 }
 
-/// In which order a download takes its chunks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// The rarest among the sources first: best for the swarm.
-    RarestFirst,
-    /// From the first byte to the last: to use it while it comes.
-    Sequential,
-}
-
 /// What a peer tells its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerEvent {
@@ -91,6 +83,11 @@ pub enum PeerEvent {
     Metainfo {
         /// The share.
         metainfo: Arc<Metainfo>,
+    },
+    /// The front turned a message of ours down; nothing came of it.
+    FrontComplained {
+        /// In its words.
+        message: String,
     },
     /// A source is connected.
     SourceUp {
@@ -139,15 +136,6 @@ pub enum PeerEvent {
         /// Why, for the user.
         reason: String,
     },
-}
-
-/// What a source is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SourceKind {
-    /// An always-on worker.
-    Worker,
-    /// Another peer.
-    Peer,
 }
 
 /// Where a download's verified bytes came from.

@@ -1,0 +1,630 @@
+//! One share of a peer, from the first look for its `.ko` to seeding it, and what the peer does for its shares.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::bringing::{Bringing, Say};
+use super::{Ask, HUNGRY_ANNOUNCE, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, Totals, UPLOAD_LANE};
+use crate::id::{ChunkId, InfoHash, PeerId};
+use crate::machine::{Instant, earliest};
+use crate::metainfo::Metainfo;
+use crate::node::io::{Claim, DiskCommand, DiskError, Ticket};
+use crate::rtc::ConnId;
+use crate::transfer::metainfo_fetch::Fetched;
+use crate::transfer::{Download, DownloadConfig, DownloadOutput, MetainfoFetch, Offence};
+use crate::wire::frame::{Frame, MAX_HAVE_PIECES, Reason, RequestId};
+use crate::wire::signal::ToFront;
+
+/// Most members of a swarm that are remembered.
+const MAX_SWARM: usize = 64;
+
+/// What is being done for a share.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Looking for its `.ko`.
+    Finding { from: Option<(ConnId, MetainfoFetch)>, denied: BTreeSet<ConnId> },
+    /// Waiting for the disk.
+    Preparing,
+    Downloading(Box<Download>),
+    /// Everything is written; waiting for the disk to make it durable.
+    Finishing,
+    /// All of it is here.
+    Seeding,
+}
+
+#[derive(Debug)]
+pub(super) struct Share {
+    pub(super) metainfo: Option<Arc<Metainfo>>,
+    pub(super) job: Job,
+    pub(super) bringing: Option<Bringing>,
+    /// Others in its swarm.
+    pub(super) swarm: BTreeSet<PeerId>,
+    order: Order,
+    lane: u8,
+    /// Which pieces are here.
+    have: Vec<bool>,
+    /// The pieces that are one chunk, by the first of them: the chunk's slot.
+    places: BTreeMap<u32, Arc<[u32]>>,
+    totals: Totals,
+    sources: usize,
+    last_gain: Instant,
+}
+
+impl Share {
+    /// Notes members of its swarm.
+    pub(super) fn meet(&mut self, peers: impl Iterator<Item = PeerId>) {
+        for peer in peers {
+            if self.swarm.len() >= MAX_SWARM && !self.swarm.contains(&peer) {
+                self.swarm.pop_first();
+            }
+            self.swarm.insert(peer);
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.job, Job::Finishing | Job::Seeding)
+    }
+
+    pub(super) fn needs_sources(&self) -> bool {
+        matches!(self.job, Job::Finding { .. } | Job::Downloading(_))
+    }
+
+    pub(super) fn needs_worker(&self) -> bool {
+        self.bringing.is_some()
+    }
+
+    /// Whether it wants data and has nobody to ask.
+    pub(super) fn is_hungry(&self) -> bool {
+        match &self.job {
+            Job::Finding { from, .. } => from.is_none(),
+            Job::Downloading(_) => self.sources == 0,
+            Job::Preparing | Job::Finishing | Job::Seeding => false,
+        }
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let done = self.totals.from_disk + self.totals.from.values().sum::<u64>();
+        Progress { totals: self.totals.clone(), bytes_done: done, sources: self.sources }
+    }
+
+    pub(super) fn next_wake(&self, patience: std::time::Duration) -> Option<Instant> {
+        let download = match &self.job {
+            Job::Downloading(download) => download.next_wake(),
+            _ => None,
+        };
+        let fetching = self.needs_sources().then(|| self.last_gain + patience);
+        let bringing = self.bringing.as_ref().map(|bringing| bringing.last_progress + patience);
+        let retry = self.bringing.as_ref().and_then(|bringing| bringing.retry_at);
+        earliest([download, fetching, bringing, retry])
+    }
+
+    /// HAVE frames that tell of every piece; `None` while the pieces are not known.
+    pub(super) fn have_frames(&self, request: RequestId) -> Option<Vec<Frame>> {
+        let info_hash = self.metainfo.as_ref()?.info_hash();
+        let frames = (0..).step_by(MAX_HAVE_PIECES as usize).zip(self.have.chunks(MAX_HAVE_PIECES as usize));
+        let frame = |(first, pieces): (u32, &[bool])| {
+            Frame::Have { request, info_hash, first, bitmap: bitmap(pieces) }
+        };
+        Some(frames.map(frame).collect())
+    }
+
+    fn learn(&mut self, metainfo: Arc<Metainfo>) {
+        self.have = vec![false; metainfo.pieces().len()];
+        let mut pieces: BTreeMap<ChunkId, Vec<u32>> = BTreeMap::new();
+        for (index, piece) in (0..).zip(metainfo.pieces()) {
+            pieces.entry(piece.chunk).or_default().push(index);
+        }
+        self.places = pieces.into_values().map(|pieces| (pieces[0], Arc::from(pieces))).collect();
+        self.totals.bytes_total = metainfo.total_length();
+        self.metainfo = Some(metainfo);
+    }
+}
+
+fn bitmap(pieces: &[bool]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(pieces.len().div_ceil(8));
+    for eight in pieces.chunks(8) {
+        bytes.put_u8(eight.iter().enumerate().fold(0, |byte, (bit, have)| byte | u8::from(*have) << (7 - bit)));
+    }
+    bytes.freeze()
+}
+
+/// Commands.
+impl Peer {
+    pub(super) fn download(
+        &mut self,
+        now: Instant,
+        info_hash: InfoHash,
+        metainfo: Option<Arc<Metainfo>>,
+        order: Order,
+    ) {
+        let Some(lane) = self.new_share(now, info_hash, order) else { return };
+        self.lanes.insert(lane, info_hash);
+        match metainfo {
+            Some(metainfo) => self.prepare(info_hash, metainfo),
+            None => self.ask_for_metainfo(info_hash),
+        }
+        self.announce_one(now, info_hash);
+        self.dial_wanted(now);
+    }
+
+    pub(super) fn share(&mut self, now: Instant, metainfo: Arc<Metainfo>, upload: bool) {
+        let info_hash = metainfo.info_hash();
+        if self.new_share(now, info_hash, Order::RarestFirst).is_none() {
+            return;
+        }
+        for (index, piece) in (0..).zip(metainfo.pieces()) {
+            self.holdings.insert(piece.chunk, (info_hash, index));
+        }
+        let share = self.shares.get_mut(&info_hash).expect("it was made three lines ago");
+        share.bringing = upload.then(|| Bringing::new(now, &metainfo));
+        share.learn(metainfo);
+        share.have.fill(true);
+        share.job = Job::Seeding;
+        self.announce_one(now, info_hash);
+        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
+        for conn in conns {
+            self.offer_session(now, conn, info_hash);
+        }
+        self.dial_wanted(now);
+    }
+
+    /// Makes room for a share and gives it a lane; if it can't be, the user is told.
+    fn new_share(&mut self, now: Instant, info_hash: InfoHash, order: Order) -> Option<u8> {
+        let lane = (OWN_LANE + 1..UPLOAD_LANE).find(|lane| !self.lanes.contains_key(lane));
+        let reason = match lane {
+            _ if self.shares.contains_key(&info_hash) => "it is being shared or downloaded already",
+            None => "too many downloads at once",
+            Some(lane) => {
+                let share = Share {
+                    metainfo: None,
+                    job: Job::Finding { from: None, denied: BTreeSet::new() },
+                    bringing: None,
+                    swarm: BTreeSet::new(),
+                    order,
+                    lane,
+                    have: Vec::new(),
+                    places: BTreeMap::new(),
+                    totals: Totals::default(),
+                    sources: 0,
+                    last_gain: now,
+                };
+                self.shares.insert(info_hash, share);
+                return Some(lane);
+            }
+        };
+        self.out.push(PeerOutput::Event(PeerEvent::Failed { info_hash, reason: reason.into() }));
+        None
+    }
+
+    pub(super) fn stop(&mut self, info_hash: InfoHash) {
+        let Some(share) = self.shares.remove(&info_hash) else { return };
+        self.lanes.retain(|_, name| *name != info_hash);
+        self.holdings.retain(|_, (name, _)| *name != info_hash);
+        for conn in self.conns.values_mut() {
+            conn.interests.remove(&info_hash);
+        }
+        if let Job::Downloading(mut download) = share.job {
+            // Whoever is asked for something is told that it is not needed any more.
+            for slot in share.places.keys() {
+                download.unwant(Instant::ZERO, *slot);
+            }
+            while let Some(output) = download.poll() {
+                if let DownloadOutput::Send { conn, frame } = output {
+                    self.sessions.send(conn, frame);
+                }
+            }
+        }
+        self.uplink.send(&ToFront::Leave { info_hash });
+    }
+
+    fn fail(&mut self, info_hash: InfoHash, reason: String) {
+        self.stop(info_hash);
+        self.out.push(PeerOutput::Event(PeerEvent::Failed { info_hash, reason }));
+    }
+}
+
+/// Finding the `.ko`.
+impl Peer {
+    /// Asks the next session for the `.ko`, unless one is being asked.
+    fn ask_for_metainfo(&mut self, info_hash: InfoHash) {
+        let Some(share) = self.shares.get(&info_hash) else { return };
+        let Job::Finding { from: None, denied } = &share.job else { return };
+        let able = |conn: &&ConnId| !denied.contains(conn);
+        let Some(conn) = self.conns.keys().find(able).copied() else { return };
+        let request = self.ask(conn, Ask::Metainfo(info_hash));
+        let (fetch, frame) = MetainfoFetch::begin(info_hash, request);
+        if let Some(Share { job: Job::Finding { from, .. }, .. }) = self.shares.get_mut(&info_hash) {
+            *from = Some((conn, fetch));
+        }
+        self.sessions.send(conn, frame);
+    }
+
+    /// Who did not have a `.ko` may have it by now.
+    pub(super) fn ask_again_for_metainfo(&mut self) {
+        let names: Vec<InfoHash> = self.shares.keys().copied().collect();
+        for info_hash in names {
+            if let Some(Share { job: Job::Finding { denied, .. }, .. }) = self.shares.get_mut(&info_hash) {
+                denied.clear();
+                self.ask_for_metainfo(info_hash);
+            }
+        }
+    }
+
+    pub(super) fn metainfo_denied(&mut self, conn: ConnId, info_hash: InfoHash) {
+        if let Some(Share { job: Job::Finding { from, denied }, .. }) = self.shares.get_mut(&info_hash)
+            && from.as_ref().is_some_and(|(asked, _)| *asked == conn)
+        {
+            *from = None;
+            denied.insert(conn);
+            self.ask_for_metainfo(info_hash);
+        }
+    }
+
+    pub(super) fn metainfo_part(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        request: RequestId,
+        total: u32,
+        offset: u32,
+        data: &Bytes,
+    ) {
+        let Some(entry) = self.conns.get_mut(&conn) else { return };
+        let Some(Ask::Metainfo(info_hash)) = entry.asks.remove(&request) else {
+            return self.blame(now, conn, Offence::Unsolicited.to_string());
+        };
+        let Some(share) = self.shares.get_mut(&info_hash) else { return };
+        let Job::Finding { from: Some((asked, fetch)), .. } = &mut share.job else { return };
+        if *asked != conn || !fetch.owns(request) {
+            return;
+        }
+        share.last_gain = now;
+        let asks = &mut entry.asks;
+        let next_request = &mut self.next_request;
+        let fetched = fetch.part(request, total, offset, data, || {
+            *next_request = (*next_request + 1) & 0x00ff_ffff;
+            let request = (*next_request).max(1) << 8 | u32::from(OWN_LANE);
+            asks.insert(request, Ask::Metainfo(info_hash));
+            request
+        });
+        match fetched {
+            Ok(Fetched::More(frames)) => frames.into_iter().for_each(|frame| self.sessions.send(conn, frame)),
+            Ok(Fetched::Whole(metainfo)) => self.prepare(info_hash, Arc::new(metainfo)),
+            Err(offence) => self.blame(now, conn, offence.to_string()),
+        }
+    }
+
+    fn prepare(&mut self, info_hash: InfoHash, metainfo: Arc<Metainfo>) {
+        let share = self.shares.get_mut(&info_hash).expect("the caller knows the share");
+        share.job = Job::Preparing;
+        share.learn(Arc::clone(&metainfo));
+        self.out.push(PeerOutput::Event(PeerEvent::Metainfo { metainfo: Arc::clone(&metainfo) }));
+        self.out.push(PeerOutput::Disk(DiskCommand::Prepare { metainfo }));
+    }
+}
+
+/// Downloading.
+impl Peer {
+    /// The download whose lane a request number or ticket carries.
+    pub(super) fn download_of(&mut self, tagged: u32) -> Option<&mut Download> {
+        let info_hash = self.lanes.get(&(tagged as u8))?;
+        match &mut self.shares.get_mut(info_hash)?.job {
+            Job::Downloading(download) => Some(download),
+            _ => None,
+        }
+    }
+
+    pub(super) fn prepared(
+        &mut self,
+        now: Instant,
+        info_hash: InfoHash,
+        found: Result<Vec<Claim>, DiskError>,
+    ) {
+        let Some(share) = self.shares.get_mut(&info_hash) else { return };
+        let (Job::Preparing, Some(metainfo)) = (&share.job, share.metainfo.clone()) else { return };
+        let claims = match found {
+            Ok(claims) => claims,
+            Err(error) => return self.fail(info_hash, error.0),
+        };
+        let mut claims: BTreeMap<u32, _> =
+            claims.into_iter().map(|claim| (claim.piece, claim.leaves)).collect();
+        let mut download = Download::new(DownloadConfig {
+            seed: self.rng.next_u64(),
+            order: share.order,
+            lane: share.lane,
+            max_buffered: self.config.max_buffered,
+            ..DownloadConfig::default()
+        });
+        for slot in share.places.keys() {
+            let chunk = metainfo.pieces()[*slot as usize].chunk;
+            let claim = claims.remove(slot).filter(|leaves| leaves.len() == usize::from(chunk.blocks()));
+            download.want(*slot, chunk, claim);
+        }
+        download.wake(now);
+        share.last_gain = now;
+        share.job = Job::Downloading(Box::new(download));
+        self.drain_download(now, info_hash);
+        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
+        for conn in conns {
+            self.offer_session(now, conn, info_hash);
+        }
+        self.dial_wanted(now);
+    }
+
+    pub(super) fn written(&mut self, now: Instant, ticket: Ticket, result: Result<(), DiskError>) {
+        let Some(info_hash) = self.lanes.get(&(ticket.0 as u8)).copied() else { return };
+        match result {
+            Ok(()) => {
+                if let Some(download) = self.download_of(ticket.0 as u32) {
+                    download.written(now, ticket, Ok(()));
+                }
+            }
+            Err(error) => self.fail(info_hash, error.0),
+        }
+    }
+
+    pub(super) fn finished(&mut self, info_hash: InfoHash, result: Result<(), DiskError>) {
+        let Some(share) = self.shares.get_mut(&info_hash) else { return };
+        if !matches!(share.job, Job::Finishing) {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                share.job = Job::Seeding;
+                let totals = share.totals.clone();
+                self.lanes.retain(|_, name| *name != info_hash);
+                self.uplink.send(&ToFront::Announce { info_hash, complete: true });
+                self.out.push(PeerOutput::Event(PeerEvent::Completed { info_hash, totals }));
+            }
+            Err(error) => self.fail(info_hash, error.0),
+        }
+    }
+
+    pub(super) fn have(&mut self, now: Instant, conn: ConnId, info_hash: InfoHash, first: u32, bits: &Bytes) {
+        let Some(share) = self.shares.get_mut(&info_hash) else { return };
+        let Job::Downloading(download) = &mut share.job else { return };
+        let pieces = share.metainfo.as_ref().map_or(0, |metainfo| metainfo.pieces().len() as u32);
+        let set = |piece: &u32| {
+            let bit = (*piece - first) as usize;
+            bits.get(bit / 8).is_some_and(|byte| byte & (0x80 >> (bit % 8)) != 0)
+        };
+        let end = first.saturating_add(bits.len() as u32 * 8).min(pieces);
+        let there: Vec<u32> = (first.min(end)..end).filter(set).collect();
+        if there.len() == pieces as usize {
+            download.source_has_all(now, conn);
+        } else {
+            download.source_has(now, conn, there);
+        }
+    }
+
+    /// Lets a download's outputs do what they are for; true if there were any.
+    fn drain_download(&mut self, now: Instant, info_hash: InfoHash) -> bool {
+        let mut moved = false;
+        while let Some(share) = self.shares.get_mut(&info_hash)
+            && let Job::Downloading(download) = &mut share.job
+        {
+            let Some(output) = download.poll() else {
+                if download.is_idle() {
+                    share.job = Job::Finishing;
+                    self.out.push(PeerOutput::Disk(DiskCommand::Finish { info_hash }));
+                    moved = true;
+                }
+                break;
+            };
+            moved = true;
+            match output {
+                DownloadOutput::Send { conn, frame } => self.sessions.send(conn, frame),
+                DownloadOutput::Hash { ticket, data } => {
+                    self.out.push(PeerOutput::Disk(DiskCommand::Hash { ticket, data }));
+                }
+                DownloadOutput::Write { ticket, slot, blocks } => {
+                    let pieces = Arc::clone(&share.places[&slot]);
+                    self.out.push(PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, pieces, blocks }));
+                }
+                DownloadOutput::Gained { slot, from, bytes } => {
+                    share.last_gain = now;
+                    let bytes = bytes * share.places[&slot].len() as u64;
+                    *match from {
+                        Some(kind) => share.totals.from.entry(kind).or_default(),
+                        None => &mut share.totals.from_disk,
+                    } += bytes;
+                }
+                DownloadOutput::ChunkDone { slot } => self.chunk_done(info_hash, slot),
+                DownloadOutput::Blame { conn, offence } => self.blame(now, conn, offence.to_string()),
+            }
+        }
+        moved
+    }
+
+    /// A chunk is verified and written: others may have it from us.
+    fn chunk_done(&mut self, info_hash: InfoHash, slot: u32) {
+        let Some(share) = self.shares.get_mut(&info_hash) else { return };
+        let Some(metainfo) = &share.metainfo else { return };
+        self.holdings.insert(metainfo.pieces()[slot as usize].chunk, (info_hash, slot));
+        for piece in share.places[&slot].iter() {
+            share.have[*piece as usize] = true;
+            let first = piece & !7;
+            let eight = &share.have[first as usize..share.have.len().min(first as usize + 8)];
+            let news = Frame::Have { request: 0, info_hash, first, bitmap: bitmap(eight) };
+            for (conn, entry) in &self.conns {
+                if entry.interests.contains(&info_hash) {
+                    self.sessions.send(*conn, news.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Sessions, for shares.
+impl Peer {
+    pub(super) fn offer_session_to_shares(&mut self, now: Instant, conn: ConnId) {
+        let names: Vec<InfoHash> = self.shares.keys().copied().collect();
+        for info_hash in names {
+            self.offer_session(now, conn, info_hash);
+        }
+    }
+
+    fn offer_session(&mut self, now: Instant, conn: ConnId, info_hash: InfoHash) {
+        let Some(entry) = self.conns.get(&conn) else { return };
+        let Some(share) = self.shares.get_mut(&info_hash) else { return };
+        let kind = entry.kind;
+        if kind == SourceKind::Worker
+            && let Some(bringing) = &mut share.bringing
+            && bringing.conn().is_none()
+        {
+            bringing.begin(conn);
+        }
+        match &mut share.job {
+            Job::Finding { .. } => {
+                share.sources += 1;
+                self.ask_for_metainfo(info_hash);
+            }
+            Job::Downloading(download) => {
+                download.source_up(now, conn, kind);
+                share.sources = download.sources().count();
+                let request = self.ask(conn, Ask::List(info_hash));
+                self.sessions.send(conn, Frame::ChunkList { request, info_hash });
+            }
+            Job::Preparing | Job::Finishing | Job::Seeding => {}
+        }
+    }
+
+    pub(super) fn take_session_from_shares(&mut self, now: Instant, conn: ConnId) {
+        let mut asking = Vec::new();
+        for (info_hash, share) in &mut self.shares {
+            if let Some(bringing) = share.bringing.as_mut().filter(|bringing| bringing.conn() == Some(conn)) {
+                bringing.end();
+            }
+            match &mut share.job {
+                Job::Finding { from, denied } => {
+                    share.sources = share.sources.saturating_sub(1);
+                    denied.remove(&conn);
+                    if from.as_ref().is_some_and(|(asked, _)| *asked == conn) {
+                        *from = None;
+                        asking.push(*info_hash);
+                    }
+                }
+                Job::Downloading(download) => {
+                    download.source_down(now, conn);
+                    share.sources = download.sources().count();
+                }
+                Job::Preparing | Job::Finishing | Job::Seeding => {}
+            }
+            if share.is_hungry() {
+                let soon = now + HUNGRY_ANNOUNCE;
+                self.announce_at = Some(self.announce_at.map_or(soon, |at| at.min(soon)));
+            }
+        }
+        for info_hash in asking {
+            self.ask_for_metainfo(info_hash);
+        }
+    }
+
+    pub(super) fn wake_shares(&mut self, now: Instant) {
+        let mut failed = Vec::new();
+        for (info_hash, share) in &mut self.shares {
+            if let Job::Downloading(download) = &mut share.job {
+                download.wake(now);
+            }
+            let patience = self.config.patience;
+            if share.needs_sources() && now >= share.last_gain + patience {
+                failed.push((*info_hash, share.sources));
+            }
+            if let Some(bringing) = &share.bringing
+                && now >= bringing.last_progress + patience
+            {
+                failed.push((*info_hash, usize::from(bringing.conn().is_some())));
+            }
+        }
+        for (info_hash, sources) in failed {
+            let Some(share) = self.shares.get(&info_hash) else { continue };
+            let reason = match &self.offline {
+                Some(reason) if sources == 0 => format!("no front can be reached: {reason}"),
+                _ if !self.uplink.is_up() && sources == 0 => "no front can be reached".into(),
+                _ if share.bringing.is_some() && sources == 0 => "no worker can be reached".into(),
+                _ if share.bringing.is_some() => "the worker stopped acknowledging".into(),
+                _ if sources == 0 => "nobody who has this share can be reached".into(),
+                _ if share.metainfo.is_none() => "nobody online knows this share".into(),
+                _ => "the sources stopped giving data".into(),
+            };
+            self.fail(info_hash, reason);
+        }
+    }
+
+    /// Lets every share's machines do what they want; true if anything moved.
+    pub(super) fn pump_shares(&mut self, now: Instant) -> bool {
+        let names: Vec<InfoHash> = self.shares.keys().copied().collect();
+        let mut moved = false;
+        for info_hash in names {
+            moved |= self.drain_download(now, info_hash);
+            moved |= self.bring(now, info_hash);
+        }
+        moved
+    }
+}
+
+/// Bringing a share to the worker.
+impl Peer {
+    fn bring(&mut self, now: Instant, info_hash: InfoHash) -> bool {
+        let mut moved = false;
+        while let Some(bringing) = self.shares.get_mut(&info_hash).and_then(|share| share.bringing.as_mut())
+            && let Some(conn) = bringing.conn()
+            && let Some(say) = bringing.next(now)
+        {
+            moved = true;
+            match say {
+                Say::Chunks(chunks) => {
+                    let request = self.ask(conn, Ask::Store(info_hash));
+                    let share = self.shares.get_mut(&info_hash).and_then(|share| share.bringing.as_mut());
+                    share.expect("it was there a line ago").offered(request, &chunks);
+                    self.sessions.send(conn, Frame::ChunkStore { request, chunks });
+                }
+                Say::Metainfo => {
+                    let request = self.ask(conn, Ask::MetainfoStore(info_hash));
+                    self.sessions.send(conn, Frame::MetainfoStore { request, info_hash });
+                }
+            }
+        }
+        moved
+    }
+
+    pub(super) fn chunk_stored(&mut self, now: Instant, conn: ConnId, request: RequestId, chunk: ChunkId) {
+        let Some(entry) = self.conns.get_mut(&conn) else { return };
+        let Some(Ask::Store(info_hash)) = entry.asks.get(&request).copied() else { return };
+        let bringing = self.shares.get_mut(&info_hash).and_then(|share| share.bringing.as_mut());
+        let Some(bringing) = bringing else { return };
+        if bringing.stored(now, request, chunk) {
+            entry.asks.remove(&request);
+        }
+        let bytes = bringing.stored_bytes;
+        self.out.push(PeerOutput::Event(PeerEvent::Stored { info_hash, bytes }));
+    }
+
+    pub(super) fn metainfo_stored(&mut self, conn: ConnId, request: RequestId) {
+        let Some(entry) = self.conns.get_mut(&conn) else { return };
+        let Some(Ask::MetainfoStore(info_hash)) = entry.asks.remove(&request) else { return };
+        if let Some(share) = self.shares.get_mut(&info_hash)
+            && share.bringing.as_ref().is_some_and(|bringing| bringing.conn() == Some(conn))
+        {
+            share.bringing = None;
+            self.out.push(PeerOutput::Event(PeerEvent::Safe { info_hash }));
+        }
+    }
+
+    pub(super) fn store_rejected(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        info_hash: InfoHash,
+        reason: Reason,
+    ) {
+        let bringing = self.shares.get_mut(&info_hash).and_then(|share| share.bringing.as_mut());
+        if let Some(bringing) = bringing.filter(|bringing| bringing.conn() == Some(conn))
+            && let Err(reason) = bringing.rejected(now, reason)
+        {
+            self.fail(info_hash, reason);
+        }
+    }
+}

@@ -1,0 +1,841 @@
+//! Fetching chunks from any number of sources at once.
+//!
+//! Hands out ranges of blocks to sources by what they have and how fast they are, asks each block of one source
+//! only (until the end game), checks every block against the chunk's proven leaves, and drops a source at its
+//! first lie. It holds at most [`DownloadConfig::max_buffered`] bytes that came or are asked for and not yet
+//! written. It never writes, never hashes and never talks to a source itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::id::{ChunkId, Digest};
+use crate::machine::{Instant, Outbox, Rng, earliest};
+use crate::merkle::{BLOCK_LEN, ChunkLeaves, HashedBlocks, VerifiedBlocks};
+use crate::node::io::Ticket;
+use crate::rtc::ConnId;
+use crate::transfer::chunk::{Block, Chunk, Open};
+use crate::transfer::source::Source;
+use crate::transfer::{Offence, Order, SourceKind, SourceStats};
+use crate::wire::frame::{Frame, Reason, RequestId};
+
+/// A source that owes something and gives nothing for this long loses its turn to others.
+const STALL: Duration = Duration::from_secs(3);
+/// How often a chunk that every source denied is asked for again.
+const RETRY_DENIED: Duration = Duration::from_secs(5);
+/// Most blocks in one request of the end game.
+const END_GAME_BLOCKS: u16 = 4;
+
+/// Limits and choices of a download.
+#[derive(Clone, Debug)]
+pub struct DownloadConfig {
+    /// Decides among equals.
+    pub seed: u64,
+    /// Which chunks first.
+    pub order: Order,
+    /// Told apart from other users of the same sessions: the low byte of its tickets and request numbers.
+    pub lane: u8,
+    /// Most bytes asked for or held at once, over all sources.
+    pub max_buffered: u64,
+    /// Most bytes asked of one source at once.
+    pub max_pipeline: u64,
+    /// Most bytes of chunks being fetched at once (at least one chunk always is).
+    pub max_open: u64,
+    /// Most blocks in one request.
+    pub request_blocks: u16,
+}
+
+impl Default for DownloadConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            order: Order::RarestFirst,
+            lane: 1,
+            max_buffered: 24 << 20,
+            max_pipeline: 8 << 20,
+            max_open: 64 << 20,
+            request_blocks: 32,
+        }
+    }
+}
+
+/// What a download wants done.
+#[derive(Clone, Debug)]
+pub enum DownloadOutput {
+    /// Send a frame to a source.
+    Send {
+        /// The source.
+        conn: ConnId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Hash blocks, then call [`Download::hashed`].
+    Hash {
+        /// Returned in the call.
+        ticket: Ticket,
+        /// The blocks.
+        data: Bytes,
+    },
+    /// Write verified blocks, then call [`Download::written`].
+    Write {
+        /// Returned in the call.
+        ticket: Ticket,
+        /// The chunk, as [`Download::want`] named it.
+        slot: u32,
+        /// The blocks.
+        blocks: VerifiedBlocks,
+    },
+    /// So many bytes more are verified and written.
+    Gained {
+        /// The chunk, as [`Download::want`] named it.
+        slot: u32,
+        /// What gave them; `None`: found on disk.
+        from: Option<SourceKind>,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// A chunk is complete and forgotten.
+    ChunkDone {
+        /// The chunk, as [`Download::want`] named it.
+        slot: u32,
+    },
+    /// A source lied or broke the protocol. It is forgotten; nothing more may be passed on from it.
+    Blame {
+        /// The source.
+        conn: ConnId,
+        /// What it did.
+        offence: Offence,
+    },
+}
+
+/// Blocks between arrival and disk.
+#[derive(Debug)]
+struct Pending {
+    slot: u32,
+    first: u16,
+    count: u16,
+    bytes: u64,
+    conn: ConnId,
+    kind: SourceKind,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Hashing,
+    /// Hashed before the chunk's leaves were known.
+    Waiting(HashedBlocks),
+    Writing,
+}
+
+/// The machine. See the module's documentation.
+#[derive(Debug)]
+pub struct Download {
+    config: DownloadConfig,
+    rng: Rng,
+    chunks: BTreeMap<u32, Chunk>,
+    open: BTreeSet<u32>,
+    open_bytes: u64,
+    /// Not open, with claims to be settled: taken first.
+    claimed: BTreeSet<u32>,
+    sources: BTreeMap<ConnId, Source>,
+    pending: BTreeMap<Ticket, Pending>,
+    /// Bytes that came and are not yet written.
+    held: u64,
+    in_flight: u64,
+    next_request: u32,
+    next_ticket: u64,
+    /// The source whose turn it is.
+    turn: Option<ConnId>,
+    retry_denied: Option<Instant>,
+    out: Outbox<DownloadOutput>,
+}
+
+impl Download {
+    /// A download that wants nothing yet.
+    #[must_use]
+    pub fn new(config: DownloadConfig) -> Self {
+        Self {
+            rng: Rng::new(config.seed),
+            config,
+            chunks: BTreeMap::new(),
+            open: BTreeSet::new(),
+            open_bytes: 0,
+            claimed: BTreeSet::new(),
+            sources: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            held: 0,
+            in_flight: 0,
+            next_request: 0,
+            next_ticket: 0,
+            turn: None,
+            retry_denied: None,
+            out: Outbox::default(),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<DownloadOutput> {
+        self.out.pop()
+    }
+
+    /// Whether every wanted chunk is complete.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Whether a chunk is wanted and not complete.
+    #[must_use]
+    pub fn wants(&self, slot: u32) -> bool {
+        self.chunks.contains_key(&slot)
+    }
+
+    /// Bytes asked for, or here and not yet written.
+    #[must_use]
+    pub fn buffered(&self) -> u64 {
+        self.held + self.in_flight
+    }
+
+    /// How each source stands.
+    pub fn sources(&self) -> impl Iterator<Item = (ConnId, SourceStats)> + '_ {
+        self.sources.iter().map(|(conn, source)| (*conn, source.stats()))
+    }
+
+    /// Wants a chunk under a name of the caller's. `claims` are hashes of blocks that an earlier run wrote.
+    /// Call [`Download::wake`] after a series of these.
+    ///
+    /// # Panics
+    /// If the slot is wanted already, or the claims are not one a block.
+    pub fn want(&mut self, slot: u32, id: ChunkId, claims: Option<Vec<Option<Digest>>>) {
+        if let Some(claims) = &claims {
+            assert_eq!(claims.len(), usize::from(id.blocks()), "one claim a block");
+            let all: Option<Vec<Digest>> = claims.iter().copied().collect();
+            if all.is_some_and(|leaves| ChunkLeaves::prove(id, leaves).is_some()) {
+                self.out.push(DownloadOutput::Gained { slot, from: None, bytes: u64::from(id.length()) });
+                self.out.push(DownloadOutput::ChunkDone { slot });
+                return;
+            }
+        }
+        let claims = claims.filter(|claims| claims.iter().any(Option::is_some));
+        if claims.is_some() {
+            self.claimed.insert(slot);
+        }
+        let holders = self.sources.values().filter(|s| !s.has_all && s.has(slot)).count() as u32;
+        let before = self.chunks.insert(slot, Chunk { id, holders, claims, open: None });
+        assert!(before.is_none(), "slot {slot} is wanted already");
+    }
+
+    /// No longer wants a chunk; unknown slots are ignored.
+    pub fn unwant(&mut self, now: Instant, slot: u32) {
+        if self.chunks.contains_key(&slot) {
+            self.forget(slot);
+            let conns: Vec<ConnId> = self.sources.keys().copied().collect();
+            for conn in conns {
+                self.cancel_useless(conn, slot);
+            }
+            for source in self.sources.values_mut() {
+                if !source.has_all {
+                    source.except.remove(&slot);
+                }
+            }
+            self.fill(now);
+        }
+    }
+
+    /// A source is there; it has nothing until told otherwise.
+    pub fn source_up(&mut self, now: Instant, conn: ConnId, kind: SourceKind) {
+        self.sources.entry(conn).or_insert_with(|| Source::new(now, kind));
+    }
+
+    /// A source is gone.
+    pub fn source_down(&mut self, now: Instant, conn: ConnId) {
+        let Some(mut source) = self.sources.remove(&conn) else { return };
+        self.release(conn, &mut source, false);
+        if !source.has_all {
+            for slot in &source.except {
+                if let Some(chunk) = self.chunks.get_mut(slot) {
+                    chunk.holders -= 1;
+                }
+            }
+        }
+        self.fill(now);
+    }
+
+    /// A source has every chunk, now and later.
+    pub fn source_has_all(&mut self, now: Instant, conn: ConnId) {
+        let Some(source) = self.sources.get_mut(&conn) else { return };
+        if !source.has_all {
+            source.has_all = true;
+            for slot in std::mem::take(&mut source.except) {
+                if let Some(chunk) = self.chunks.get_mut(&slot) {
+                    chunk.holders -= 1;
+                }
+            }
+        }
+        self.fill(now);
+    }
+
+    /// A source has these chunks too. Slots that are not wanted are ignored.
+    pub fn source_has(&mut self, now: Instant, conn: ConnId, slots: impl IntoIterator<Item = u32>) {
+        let Some(source) = self.sources.get_mut(&conn) else { return };
+        for slot in slots {
+            if let Some(chunk) = self.chunks.get_mut(&slot)
+                && source.set_has(slot, true)
+                && !source.has_all
+            {
+                chunk.holders += 1;
+            }
+        }
+        self.fill(now);
+    }
+
+    /// Blocks came (CHUNK_RESPONSE).
+    pub fn blocks(&mut self, now: Instant, conn: ConnId, request: RequestId, first: u16, data: Bytes) {
+        let Some(source) = self.sources.get_mut(&conn) else { return };
+        let bytes = data.len() as u64;
+        let Some(asked) = source.requests.get_mut(&request) else {
+            if source.late < bytes {
+                return self.blame(now, conn, Offence::Unsolicited);
+            }
+            source.late -= bytes;
+            return;
+        };
+        let count = u16::try_from(data.len().div_ceil(BLOCK_LEN as usize)).unwrap_or(u16::MAX);
+        let slot = asked.slot;
+        let id = self.chunks[&slot].id;
+        let fits = first == asked.next
+            && count <= asked.end - first
+            && id.range_len(first, count).is_some_and(|len| u64::from(len) == bytes);
+        if !fits {
+            return self.blame(now, conn, Offence::Misfit);
+        }
+        asked.next += count;
+        asked.owed -= bytes as u32;
+        let asked = *asked;
+        let kind = source.kind;
+        if asked.next == asked.end {
+            source.requests.remove(&request);
+        }
+        source.received(now, bytes, asked.asked_at);
+        source.in_flight -= bytes;
+        self.in_flight -= bytes;
+
+        let open = self.chunks.get_mut(&slot).and_then(|chunk| chunk.open.as_mut());
+        let open = open.expect("a chunk with a request is open");
+        let rivals = rivals(open, conn, first, count);
+        for (start, len) in open.arrive(first, count) {
+            let from = usize::from(start - first) * BLOCK_LEN as usize;
+            let size = id.range_len(start, len).expect("a run inside the chunk");
+            let part = data.slice(from..from + size as usize);
+            let ticket = self.ticket();
+            self.held += u64::from(size);
+            let (bytes, stage) = (u64::from(size), Stage::Hashing);
+            let pending = Pending { slot, first: start, count: len, bytes, conn, kind, stage };
+            self.pending.insert(ticket, pending);
+            self.out.push(DownloadOutput::Hash { ticket, data: part });
+        }
+        for rival in rivals {
+            self.cancel_useless(rival, slot);
+        }
+        self.fill(now);
+    }
+
+    /// Leaf hashes came (HASHES).
+    pub fn leaves(&mut self, now: Instant, conn: ConnId, request: RequestId, leaves: Vec<Digest>) {
+        let Some(source) = self.sources.get_mut(&conn) else { return };
+        let Some(slot) = source.leaf_requests.remove(&request) else {
+            if source.late_answers == 0 {
+                return self.blame(now, conn, Offence::Unsolicited);
+            }
+            source.late_answers -= 1;
+            return;
+        };
+        source.progressed(now);
+        let Some(proven) = ChunkLeaves::prove(self.chunks[&slot].id, leaves) else {
+            return self.blame(now, conn, Offence::WrongLeaves);
+        };
+        self.settle(now, slot, proven);
+        self.fill(now);
+    }
+
+    /// A source turned a request down (REJECT).
+    pub fn rejected(&mut self, now: Instant, conn: ConnId, request: RequestId, reason: Reason) {
+        let Some(source) = self.sources.get_mut(&conn) else { return };
+        let slot = if let Some(asked) = source.requests.remove(&request) {
+            source.in_flight -= u64::from(asked.owed);
+            self.in_flight -= u64::from(asked.owed);
+            if let Some(open) = self.chunks.get_mut(&asked.slot).and_then(|chunk| chunk.open.as_mut()) {
+                open.unask(conn, asked.next, asked.end);
+            }
+            asked.slot
+        } else if let Some(slot) = source.leaf_requests.remove(&request) {
+            if let Some(open) = self.chunks.get_mut(&slot).and_then(|chunk| chunk.open.as_mut()) {
+                open.leaves_asked = None;
+            }
+            slot
+        } else {
+            // The answer to something that was given up.
+            source.late_answers = source.late_answers.saturating_sub(1);
+            return;
+        };
+        match reason {
+            Reason::NotFound | Reason::Unsupported | Reason::Invalid | Reason::Incomplete => {
+                source.failures += 1;
+                if source.set_has(slot, false)
+                    && !source.has_all
+                    && let Some(chunk) = self.chunks.get_mut(&slot)
+                {
+                    chunk.holders -= 1;
+                }
+                self.retry_denied.get_or_insert(now + RETRY_DENIED);
+            }
+            Reason::Busy | Reason::StorageFailed | Reason::Leaving => source.pause(now),
+        }
+        self.fill(now);
+    }
+
+    /// The driver hashed blocks. Unknown tickets (of chunks no longer wanted) are ignored.
+    pub fn hashed(&mut self, now: Instant, ticket: Ticket, blocks: HashedBlocks) {
+        let Some(pending) = self.pending.get_mut(&ticket) else { return };
+        let slot = pending.slot;
+        let open = self.chunks.get(&slot).and_then(|chunk| chunk.open.as_ref());
+        match open.and_then(|open| open.leaves.clone()) {
+            Some(leaves) => self.check(now, ticket, &leaves, blocks),
+            None => pending.stage = Stage::Waiting(blocks),
+        }
+        self.fill(now);
+    }
+
+    /// The driver wrote blocks, or could not: then they count as missing. Unknown tickets are ignored.
+    pub fn written(&mut self, now: Instant, ticket: Ticket, result: Result<(), ()>) {
+        let Some(pending) = self.pending.remove(&ticket) else { return };
+        assert!(matches!(pending.stage, Stage::Writing), "only verified blocks are written");
+        self.held -= pending.bytes;
+        let chunk = self.chunks.get_mut(&pending.slot).expect("pending blocks belong to a wanted chunk");
+        let open = chunk.open.as_mut().expect("pending blocks belong to an open chunk");
+        match result {
+            Ok(()) => {
+                open.finish(pending.first, pending.count);
+                if let Some(source) = self.sources.get_mut(&pending.conn) {
+                    source.bytes += pending.bytes;
+                }
+                let gained = DownloadOutput::Gained {
+                    slot: pending.slot,
+                    from: Some(pending.kind),
+                    bytes: pending.bytes,
+                };
+                self.out.push(gained);
+                self.complete(pending.slot);
+            }
+            Err(()) => open.lose(pending.first, pending.first + pending.count),
+        }
+        self.fill(now);
+    }
+
+    /// Time passed, or [`Download::want`] was called: looks after stalled sources and asks for more.
+    pub fn wake(&mut self, now: Instant) {
+        self.give_up_stalled(now);
+        self.give_up_leaves(now);
+        if self.retry_denied.is_some_and(|at| now >= at) {
+            self.retry_denied = None;
+            for source in self.sources.values_mut().filter(|source| source.has_all) {
+                source.except.clear();
+            }
+        }
+        self.fill(now);
+    }
+
+    /// When to call [`Download::wake`]; always after the last `now`.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Instant> {
+        if self.chunks.is_empty() {
+            return None;
+        }
+        let sources = self.sources.values().flat_map(|source| {
+            let stall = (!source.owes_nothing()).then(|| source.last_progress + STALL);
+            [stall, source.paused_until]
+        });
+        let leaves = self.open.iter().map(|slot| {
+            let open = self.chunks[slot].open.as_ref()?;
+            open.leaves_asked.filter(|_| open.leaves.is_none()).map(|(_, at)| at + STALL)
+        });
+        earliest(sources.chain(leaves).chain([self.retry_denied]))
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket << 8 | u64::from(self.config.lane))
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.next_request = self.next_request.wrapping_add(1) & 0x00ff_ffff;
+        self.next_request << 8 | u32::from(self.config.lane)
+    }
+}
+
+/// Judging what came.
+impl Download {
+    /// Compares hashed blocks with the proven leaves.
+    fn check(&mut self, now: Instant, ticket: Ticket, leaves: &ChunkLeaves, blocks: HashedBlocks) {
+        let pending = self.pending.get_mut(&ticket).expect("the caller knows the ticket");
+        match leaves.verify(pending.first, blocks) {
+            Ok(blocks) => {
+                pending.stage = Stage::Writing;
+                self.out.push(DownloadOutput::Write { ticket, slot: pending.slot, blocks });
+            }
+            Err(_) => {
+                let pending = self.pending.remove(&ticket).expect("it was there a line ago");
+                self.held -= pending.bytes;
+                let open = self.chunks.get_mut(&pending.slot).and_then(|chunk| chunk.open.as_mut());
+                let open = open.expect("pending blocks belong to an open chunk");
+                open.lose(pending.first, pending.first + pending.count);
+                self.blame(now, pending.conn, Offence::WrongBlock);
+            }
+        }
+    }
+
+    /// A chunk's leaves are proven: believes claims, checks what waited.
+    fn settle(&mut self, now: Instant, slot: u32, leaves: ChunkLeaves) {
+        let chunk = self.chunks.get_mut(&slot).expect("the caller knows the chunk");
+        let open = chunk.open.as_mut().expect("leaves are asked of open chunks only");
+        open.leaves = Some(leaves.clone());
+        for (first, count) in open.believe(&chunk.claims.take().unwrap_or_default()) {
+            let bytes = u64::from(chunk.id.range_len(first, count).expect("a run inside the chunk"));
+            self.out.push(DownloadOutput::Gained { slot, from: None, bytes });
+        }
+        let waiting: Vec<Ticket> = self
+            .pending
+            .iter()
+            .filter(|(_, p)| p.slot == slot && matches!(p.stage, Stage::Waiting(_)))
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        for ticket in waiting {
+            let Some(pending) = self.pending.get_mut(&ticket) else { continue };
+            if let Stage::Waiting(blocks) = std::mem::replace(&mut pending.stage, Stage::Hashing) {
+                self.check(now, ticket, &leaves, blocks);
+            }
+        }
+        self.complete(slot);
+    }
+
+    fn blame(&mut self, now: Instant, conn: ConnId, offence: Offence) {
+        if self.sources.contains_key(&conn) {
+            self.out.push(DownloadOutput::Blame { conn, offence });
+            self.source_down(now, conn);
+        }
+    }
+
+    fn complete(&mut self, slot: u32) {
+        let complete = |chunk: &Chunk| chunk.open.as_ref().is_some_and(Open::is_complete);
+        if self.chunks.get(&slot).is_some_and(complete) {
+            self.forget(slot);
+            for source in self.sources.values_mut().filter(|source| !source.has_all) {
+                source.except.remove(&slot);
+            }
+            self.out.push(DownloadOutput::ChunkDone { slot });
+        }
+    }
+
+    /// Drops a chunk and what is pending for it.
+    fn forget(&mut self, slot: u32) {
+        let Some(chunk) = self.chunks.remove(&slot) else { return };
+        self.claimed.remove(&slot);
+        if self.open.remove(&slot) {
+            self.open_bytes -= u64::from(chunk.id.length());
+        }
+        let held = &mut self.held;
+        self.pending.retain(|_, pending| {
+            if pending.slot == slot {
+                *held -= pending.bytes;
+            }
+            pending.slot != slot
+        });
+        for source in self.sources.values_mut() {
+            let before = source.leaf_requests.len();
+            source.leaf_requests.retain(|_, asked| *asked != slot);
+            source.late_answers += (before - source.leaf_requests.len()) as u32;
+        }
+    }
+}
+
+/// Taking back what was asked.
+impl Download {
+    fn release(&mut self, conn: ConnId, source: &mut Source, tell: bool) {
+        self.in_flight -= source.in_flight;
+        let (requests, leaves) = source.give_up();
+        for (_, asked) in &requests {
+            if let Some(open) = self.chunks.get_mut(&asked.slot).and_then(|chunk| chunk.open.as_mut()) {
+                open.unask(conn, asked.next, asked.end);
+            }
+        }
+        for (_, slot) in &leaves {
+            if let Some(open) = self.chunks.get_mut(slot).and_then(|chunk| chunk.open.as_mut())
+                && open.leaves_asked.is_some_and(|(asked, _)| asked == conn)
+            {
+                open.leaves_asked = None;
+            }
+        }
+        if tell {
+            for (request, _) in requests {
+                self.out.push(DownloadOutput::Send { conn, frame: Frame::Cancel { request } });
+            }
+        }
+    }
+
+    /// Cancels requests to `conn` of which no block is needed any more.
+    fn cancel_useless(&mut self, conn: ConnId, slot: u32) {
+        let Some(source) = self.sources.get_mut(&conn) else { return };
+        let open = self.chunks.get(&slot).and_then(|chunk| chunk.open.as_ref());
+        let needed = |asked: &super::source::Request| {
+            open.is_some_and(|open| {
+                open.blocks[usize::from(asked.next)..usize::from(asked.end)]
+                    .iter()
+                    .any(|b| matches!(b, Block::Asked(by) if by.contains(&conn)))
+            })
+        };
+        let useless: Vec<RequestId> = source
+            .requests
+            .iter()
+            .filter(|(_, asked)| asked.slot == slot && !needed(asked))
+            .map(|(request, _)| *request)
+            .collect();
+        for request in useless {
+            let asked = source.requests.remove(&request).expect("it was listed a line ago");
+            let owed = u64::from(asked.owed);
+            source.in_flight -= owed;
+            source.late += owed;
+            source.late_answers += 1;
+            self.in_flight -= owed;
+            self.out.push(DownloadOutput::Send { conn, frame: Frame::Cancel { request } });
+        }
+    }
+
+    /// Gives the blocks of sources that stopped giving to others, where there are others.
+    fn give_up_stalled(&mut self, now: Instant) {
+        let late = |s: &Source| !s.owes_nothing() && now >= s.last_progress + STALL;
+        let stalled: Vec<ConnId> = self.sources.iter().filter(|(_, s)| late(s)).map(|(c, _)| *c).collect();
+        for conn in stalled {
+            let others = self.sources.iter().any(|(other, s)| *other != conn && !s.stalled && !late(s));
+            let Some(mut source) = self.sources.remove(&conn) else { continue };
+            source.last_progress = now;
+            if others {
+                source.failures += 1;
+                source.stalled = true;
+                self.release(conn, &mut source, true);
+            }
+            self.sources.insert(conn, source);
+        }
+    }
+
+    /// Asks someone else for leaves that do not come.
+    fn give_up_leaves(&mut self, now: Instant) {
+        for slot in &self.open {
+            let Some(open) = self.chunks.get_mut(slot).and_then(|chunk| chunk.open.as_mut()) else { continue };
+            let Some((conn, at)) = open.leaves_asked else { continue };
+            if open.leaves.is_some() || now < at + STALL {
+                continue;
+            }
+            open.leaves_asked = None;
+            if let Some(source) = self.sources.get_mut(&conn) {
+                let before = source.leaf_requests.len();
+                source.leaf_requests.retain(|_, asked| asked != slot);
+                source.late_answers += (before - source.leaf_requests.len()) as u32;
+                source.failures += 1;
+                source.stalled = true;
+            }
+        }
+    }
+}
+
+/// Deciding what to ask of whom.
+impl Download {
+    /// Asks every source for as much as it, and the budget, can take.
+    fn fill(&mut self, now: Instant) {
+        for source in self.sources.values_mut() {
+            source.paused_until = source.paused_until.filter(|until| now < *until);
+        }
+        if self.chunks.is_empty() {
+            return;
+        }
+        self.ask_for_leaves(now);
+        let after = self.turn.map_or(ConnId(0), |ConnId(turn)| ConnId(turn + 1));
+        let order: Vec<ConnId> =
+            self.sources.range(after..).chain(self.sources.range(..after)).map(|(conn, _)| *conn).collect();
+        let mut asked = true;
+        while asked {
+            asked = false;
+            for conn in &order {
+                if self.ask_one(now, *conn) {
+                    self.turn = Some(*conn);
+                    asked = true;
+                }
+            }
+        }
+    }
+
+    /// Asks one range of one source; false if there is nothing to ask or no room.
+    fn ask_one(&mut self, now: Instant, conn: ConnId) -> bool {
+        let Some(source) = self.sources.get(&conn) else { return false };
+        let room = source.pipeline(self.config.max_pipeline).saturating_sub(source.in_flight);
+        let budget = self.config.max_buffered.saturating_sub(self.buffered());
+        let most = (room.min(budget) / u64::from(BLOCK_LEN)).min(u64::from(self.config.request_blocks)) as u16;
+        // A pipeline is topped up by requests of some size, not block by block.
+        let idle = source.in_flight == 0;
+        if most == 0 || !source.may_be_asked(now) || (!idle && most < self.config.request_blocks.min(8)) {
+            return false;
+        }
+        if let Some((slot, first, count)) = self.next_range(now, conn, most) {
+            self.ask(now, conn, slot, first, count);
+            return true;
+        }
+        if idle && let Some((slot, first, count)) = self.end_game_range(conn, most.min(END_GAME_BLOCKS)) {
+            self.ask(now, conn, slot, first, count);
+            return true;
+        }
+        false
+    }
+
+    /// The next blocks nobody was asked for, from an open chunk or a new one.
+    fn next_range(&mut self, now: Instant, conn: ConnId, most: u16) -> Option<(u32, u16, u16)> {
+        let source = &self.sources[&conn];
+        for slot in &self.open {
+            let chunk = &self.chunks[slot];
+            // What is on disk may make a request needless: the leaves will tell.
+            if !source.has(*slot) || chunk.claims.is_some() {
+                continue;
+            }
+            if let Some((first, count)) = chunk.open.as_ref().and_then(|open| open.missing_run(most)) {
+                return Some((*slot, first, count));
+            }
+        }
+        loop {
+            let slot = self.next_chunk(conn)?;
+            self.open(slot);
+            self.ask_leaves(now, slot, conn);
+            let chunk = &self.chunks[&slot];
+            if chunk.claims.is_none() {
+                let (first, count) = chunk.open.as_ref().and_then(|open| open.missing_run(most))?;
+                return Some((slot, first, count));
+            }
+        }
+    }
+
+    /// The chunk to open next for a source, if there is room for one more.
+    fn next_chunk(&mut self, conn: ConnId) -> Option<u32> {
+        let source = &self.sources[&conn];
+        if let Some(slot) = self.claimed.iter().find(|slot| source.has(**slot)) {
+            return Some(*slot).filter(|slot| self.has_room_for(self.chunks[slot].id));
+        }
+        let closed = self.chunks.iter().filter(|(slot, chunk)| chunk.open.is_none() && source.has(**slot));
+        let swarm = self.sources.values().any(|source| !source.has_all);
+        let slot = if self.config.order == Order::Sequential || !swarm {
+            closed.map(|(slot, _)| *slot).next()?
+        } else {
+            // Equally rare chunks are taken from a random point on, so that peers differ.
+            let (low, high) = (*self.chunks.keys().next()?, *self.chunks.keys().next_back()?);
+            let pivot = low + (self.rng.below(u64::from(high - low) + 1)) as u32;
+            closed.min_by_key(|(slot, chunk)| (chunk.holders, **slot < pivot, **slot)).map(|(slot, _)| *slot)?
+        };
+        Some(slot).filter(|slot| self.has_room_for(self.chunks[slot].id))
+    }
+
+    fn has_room_for(&self, id: ChunkId) -> bool {
+        self.open.is_empty() || self.open_bytes + u64::from(id.length()) <= self.config.max_open
+    }
+
+    fn open(&mut self, slot: u32) {
+        let chunk = self.chunks.get_mut(&slot).expect("the caller knows the chunk");
+        let mut open = Open::new(chunk.id);
+        if open.leaves.is_some()
+            && let Some(claims) = chunk.claims.take()
+        {
+            // A claim on a lone block was settled when it was wanted; a wrong one is worth nothing.
+            assert!(open.believe(&claims).is_empty(), "a right claim on a lone block completes its chunk");
+        }
+        chunk.open = Some(open);
+        self.claimed.remove(&slot);
+        self.open.insert(slot);
+        self.open_bytes += u64::from(chunk.id.length());
+    }
+
+    /// When nothing else is left to ask: blocks that a slower source still owes.
+    fn end_game_range(&self, conn: ConnId, most: u16) -> Option<(u32, u16, u16)> {
+        let source = &self.sources[&conn];
+        if source.stalled || most == 0 {
+            return None;
+        }
+        let all_asked = |chunk: &Chunk| chunk.open.as_ref().is_some_and(|open| open.missing == 0);
+        if !self.chunks.values().all(all_asked) {
+            return None;
+        }
+        self.open.iter().filter(|slot| source.has(**slot)).find_map(|slot| {
+            let (first, count) = self.chunks[slot].open.as_ref()?.owed_run(conn, most)?;
+            Some((*slot, first, count))
+        })
+    }
+
+    fn ask(&mut self, now: Instant, conn: ConnId, slot: u32, first: u16, count: u16) {
+        let request = self.request();
+        let chunk = self.chunks.get_mut(&slot).expect("the caller knows the chunk");
+        let owed = chunk.id.range_len(first, count).expect("a run inside the chunk");
+        chunk.open.as_mut().expect("the caller opened it").ask(conn, first, count);
+        let source = self.sources.get_mut(&conn).expect("the caller knows the source");
+        if source.owes_nothing() {
+            source.last_progress = now;
+        }
+        let end = first + count;
+        let asked = super::source::Request { slot, next: first, end, owed, asked_at: now };
+        source.requests.insert(request, asked);
+        source.in_flight += u64::from(owed);
+        self.in_flight += u64::from(owed);
+        let frame = Frame::ChunkRequest { request, chunk: chunk.id, first, count };
+        self.out.push(DownloadOutput::Send { conn, frame });
+    }
+
+    /// Asks for the leaves of open chunks that nobody was asked for.
+    fn ask_for_leaves(&mut self, now: Instant) {
+        let unasked = |slot: &&u32| {
+            let open = self.chunks[*slot].open.as_ref();
+            open.is_some_and(|open| open.leaves.is_none() && open.leaves_asked.is_none())
+        };
+        let slots: Vec<u32> = self.open.iter().filter(unasked).copied().collect();
+        for slot in slots {
+            let able = |source: &Source| source.has(slot) && source.may_be_asked(now);
+            let best = self.sources.iter().filter(|(_, source)| able(source));
+            let best = best.min_by_key(|(_, source)| (source.stalled, source.failures));
+            if let Some(conn) = best.map(|(conn, _)| *conn) {
+                self.ask_leaves(now, slot, conn);
+            }
+        }
+    }
+
+    fn ask_leaves(&mut self, now: Instant, slot: u32, conn: ConnId) {
+        let request = self.request();
+        let chunk = self.chunks.get_mut(&slot).expect("the caller knows the chunk");
+        let open = chunk.open.as_mut().expect("the caller opened it");
+        if open.leaves.is_some() {
+            return;
+        }
+        open.leaves_asked = Some((conn, now));
+        let source = self.sources.get_mut(&conn).expect("the caller knows the source");
+        if source.owes_nothing() {
+            source.last_progress = now;
+        }
+        source.leaf_requests.insert(request, slot);
+        let frame = Frame::HashRequest { request, chunk: chunk.id };
+        self.out.push(DownloadOutput::Send { conn, frame });
+    }
+}
+
+/// Others that were asked for some of these blocks.
+fn rivals(open: &Open, conn: ConnId, first: u16, count: u16) -> BTreeSet<ConnId> {
+    let mut rivals = BTreeSet::new();
+    for block in &open.blocks[usize::from(first)..usize::from(first + count)] {
+        if let Block::Asked(by) = block {
+            rivals.extend(by.iter().filter(|other| **other != conn));
+        }
+    }
+    rivals
+}

@@ -1,0 +1,345 @@
+//! Serving blocks and leaf hashes to any number of requesters, in fair turns, with a bounded window of bytes
+//! for each. It never reads a disk itself and never verifies: what it serves comes from verified storage.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::id::{ChunkId, Digest};
+use crate::machine::Outbox;
+use crate::merkle::BLOCK_LEN;
+use crate::node::io::Ticket;
+use crate::rtc::ConnId;
+use crate::wire::frame::{Frame, Reason, RequestId};
+
+/// Limits of an upload.
+#[derive(Clone, Debug)]
+pub struct UploadConfig {
+    /// The low byte of its tickets.
+    pub lane: u8,
+    /// Most requests a session may have open; more are turned down as busy.
+    pub max_requests: usize,
+    /// Most bytes a session may have read and not yet taken by the transport.
+    pub window: u32,
+    /// Most blocks in one read.
+    pub read_blocks: u16,
+    /// Most reads at once, over all sessions.
+    pub max_reads: usize,
+}
+
+impl Default for UploadConfig {
+    fn default() -> Self {
+        Self { lane: 0xff, max_requests: 256, window: 2 << 20, read_blocks: 16, max_reads: 64 }
+    }
+}
+
+/// What an upload wants done.
+#[derive(Clone, Debug)]
+pub enum UploadOutput {
+    /// Read blocks, then call [`Upload::read`].
+    ReadBlocks {
+        /// Returned in the call.
+        ticket: Ticket,
+        /// The chunk.
+        chunk: ChunkId,
+        /// First block.
+        first: u16,
+        /// How many, inside the chunk.
+        count: u16,
+    },
+    /// Read leaf hashes, then call [`Upload::read_leaves`].
+    ReadLeaves {
+        /// Returned in the call.
+        ticket: Ticket,
+        /// The chunk.
+        chunk: ChunkId,
+    },
+    /// Send a frame to a requester.
+    Send {
+        /// The requester.
+        conn: ConnId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// A requester used the number of a request that is still open: it broke the protocol.
+    Misused {
+        /// The requester.
+        conn: ConnId,
+    },
+}
+
+/// A request whose blocks are not all being read yet.
+#[derive(Debug)]
+struct Job {
+    request: RequestId,
+    chunk: ChunkId,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Leaves,
+    Blocks { next: u16, end: u16 },
+}
+
+/// A read, in the order in which its answer must be sent.
+#[derive(Debug)]
+struct Slot {
+    request: RequestId,
+    ticket: Ticket,
+    /// Bytes it takes of the window.
+    bytes: u32,
+    first: u16,
+    result: Option<Result<Ready, Reason>>,
+    /// The last of its request.
+    last: bool,
+}
+
+#[derive(Debug)]
+enum Ready {
+    Blocks(Bytes),
+    Leaves(Vec<Digest>),
+}
+
+#[derive(Debug)]
+struct Requester {
+    frame_blocks: u8,
+    jobs: VecDeque<Job>,
+    reads: VecDeque<Slot>,
+    /// Open requests; false once one is cancelled or turned down and only its reads are awaited.
+    open: BTreeMap<RequestId, bool>,
+    /// Bytes being read, or given to the transport and not yet taken.
+    unsent: u32,
+}
+
+/// The machine. See the module's documentation.
+#[derive(Debug)]
+pub struct Upload {
+    config: UploadConfig,
+    requesters: BTreeMap<ConnId, Requester>,
+    reads: BTreeMap<Ticket, ConnId>,
+    next_ticket: u64,
+    turn: Option<ConnId>,
+    bytes_served: u64,
+    out: Outbox<UploadOutput>,
+}
+
+impl Upload {
+    /// An upload with no requesters yet.
+    #[must_use]
+    pub fn new(config: UploadConfig) -> Self {
+        Self {
+            config,
+            requesters: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            next_ticket: 0,
+            turn: None,
+            bytes_served: 0,
+            out: Outbox::default(),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<UploadOutput> {
+        self.out.pop()
+    }
+
+    /// Bytes of blocks given to the transport so far.
+    #[must_use]
+    pub const fn bytes_served(&self) -> u64 {
+        self.bytes_served
+    }
+
+    /// Whether nobody waits for anything.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.requesters.values().all(|r| r.jobs.is_empty() && r.reads.is_empty())
+    }
+
+    /// A session is up; `frame_blocks` is what it takes in one CHUNK_RESPONSE.
+    pub fn session_up(&mut self, conn: ConnId, frame_blocks: u8) {
+        let (jobs, reads, open) = Default::default();
+        let frame_blocks = frame_blocks.max(1);
+        self.requesters.insert(conn, Requester { frame_blocks, jobs, reads, open, unsent: 0 });
+    }
+
+    /// A session is gone with all it asked for.
+    pub fn session_down(&mut self, conn: ConnId) {
+        if let Some(requester) = self.requesters.remove(&conn) {
+            for slot in requester.reads {
+                self.reads.remove(&slot.ticket);
+            }
+        }
+        self.fill();
+    }
+
+    /// A CHUNK_REQUEST came; its range lies inside the chunk.
+    pub fn request(&mut self, conn: ConnId, request: RequestId, chunk: ChunkId, first: u16, count: u16) {
+        self.enqueue(conn, Job { request, chunk, what: What::Blocks { next: first, end: first + count } });
+    }
+
+    /// A HASH_REQUEST came.
+    pub fn hash_request(&mut self, conn: ConnId, request: RequestId, chunk: ChunkId) {
+        self.enqueue(conn, Job { request, chunk, what: What::Leaves });
+    }
+
+    /// A CANCEL came. Unknown requests are ignored: the answer may have been on its way.
+    pub fn cancel(&mut self, conn: ConnId, request: RequestId) {
+        if let Some(requester) = self.requesters.get_mut(&conn) {
+            requester.drop_request(request);
+            self.flush(conn);
+            self.fill();
+        }
+    }
+
+    /// The driver read blocks, or could not. Tickets of sessions that are gone are ignored.
+    pub fn read(&mut self, ticket: Ticket, result: Result<Bytes, Reason>) {
+        self.answer(ticket, result.map(Ready::Blocks));
+    }
+
+    /// The driver read leaf hashes, or could not. Tickets of sessions that are gone are ignored.
+    pub fn read_leaves(&mut self, ticket: Ticket, result: Result<Vec<Digest>, Reason>) {
+        self.answer(ticket, result.map(Ready::Leaves));
+    }
+
+    /// The transport took CHUNK_RESPONSEs and HASHES of a session, this many encoded bytes of them.
+    pub fn sent(&mut self, conn: ConnId, bytes: u32) {
+        if let Some(requester) = self.requesters.get_mut(&conn) {
+            requester.unsent = requester.unsent.saturating_sub(bytes);
+            self.fill();
+        }
+    }
+
+    fn enqueue(&mut self, conn: ConnId, job: Job) {
+        let Some(requester) = self.requesters.get_mut(&conn) else { return };
+        let request = job.request;
+        if requester.open.contains_key(&request) {
+            self.out.push(UploadOutput::Misused { conn });
+        } else if requester.open.len() >= self.config.max_requests {
+            let frame = Frame::Reject { request, reason: Reason::Busy };
+            self.out.push(UploadOutput::Send { conn, frame });
+        } else {
+            requester.open.insert(request, true);
+            requester.jobs.push_back(job);
+            self.fill();
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, result: Result<Ready, Reason>) {
+        let Some(conn) = self.reads.remove(&ticket) else { return };
+        let requester = self.requesters.get_mut(&conn).expect("a session's reads go with it");
+        let slot = requester.reads.iter_mut().find(|slot| slot.ticket == ticket);
+        slot.expect("a read has a slot until it is answered").result = Some(result);
+        self.flush(conn);
+        self.fill();
+    }
+
+    /// Sends what is ready at the head of a session's reads.
+    fn flush(&mut self, conn: ConnId) {
+        let Some(requester) = self.requesters.get_mut(&conn) else { return };
+        while requester.reads.front().is_some_and(|slot| slot.result.is_some()) {
+            let Some(Slot { request, bytes, first, result: Some(result), last, .. }) =
+                requester.reads.pop_front()
+            else {
+                unreachable!("the front was ready a line ago");
+            };
+            requester.unsent -= bytes;
+            let wanted = requester.open.get(&request) == Some(&true);
+            match result {
+                Ok(Ready::Blocks(data)) if wanted => {
+                    self.bytes_served += data.len() as u64;
+                    let size = usize::from(requester.frame_blocks) * BLOCK_LEN as usize;
+                    let mut first = first;
+                    for at in (0..data.len()).step_by(size) {
+                        let data = data.slice(at..data.len().min(at + size));
+                        let frame = Frame::ChunkResponse { request, first, data };
+                        requester.unsent += frame.encoded_len() as u32;
+                        self.out.push(UploadOutput::Send { conn, frame });
+                        first += u16::from(requester.frame_blocks);
+                    }
+                }
+                Ok(Ready::Leaves(leaves)) if wanted => {
+                    let frame = Frame::Hashes { request, leaves };
+                    requester.unsent += frame.encoded_len() as u32;
+                    self.out.push(UploadOutput::Send { conn, frame });
+                }
+                Err(reason) if wanted => {
+                    requester.drop_request(request);
+                    let frame = Frame::Reject { request, reason };
+                    self.out.push(UploadOutput::Send { conn, frame });
+                }
+                _ => {}
+            }
+            if last || (!requester.reads.iter().any(|slot| slot.request == request) && !wanted) {
+                requester.open.remove(&request);
+            }
+        }
+    }
+
+    /// Starts reads, a session at a time in turns, as far as windows and the limit on reads allow.
+    fn fill(&mut self) {
+        let mut idle = 0;
+        while self.reads.len() < self.config.max_reads && idle < self.requesters.len() {
+            let after = self.turn.map_or(ConnId(0), |ConnId(turn)| ConnId(turn + 1));
+            let next = self.requesters.range_mut(after..).next();
+            let Some((conn, requester)) = next else {
+                self.turn = None;
+                continue;
+            };
+            let conn = *conn;
+            self.turn = Some(conn);
+            match requester.next_read(&self.config, self.next_ticket + 1) {
+                Some((ticket, output)) => {
+                    self.next_ticket += 1;
+                    self.reads.insert(ticket, conn);
+                    self.out.push(output);
+                    idle = 0;
+                }
+                None => idle += 1,
+            }
+        }
+    }
+}
+
+impl Requester {
+    /// Takes the next read off the jobs, if the window has room.
+    fn next_read(&mut self, config: &UploadConfig, number: u64) -> Option<(Ticket, UploadOutput)> {
+        let job = self.jobs.front_mut()?;
+        let ticket = Ticket(number << 8 | u64::from(config.lane));
+        let (request, chunk) = (job.request, job.chunk);
+        let (bytes, first, last, output) = match &mut job.what {
+            What::Leaves => {
+                let output = UploadOutput::ReadLeaves { ticket, chunk };
+                (u32::from(chunk.blocks()) * 32, 0, true, output)
+            }
+            What::Blocks { next, end } => {
+                let (first, count) = (*next, (*end - *next).min(config.read_blocks));
+                let bytes = chunk.range_len(first, count).expect("checked when the frame was parsed");
+                *next += count;
+                (bytes, first, *next == *end, UploadOutput::ReadBlocks { ticket, chunk, first, count })
+            }
+        };
+        if self.unsent > 0 && self.unsent + bytes > config.window {
+            if let What::Blocks { next, .. } = &mut job.what {
+                *next = first;
+            }
+            return None;
+        }
+        if last {
+            self.jobs.pop_front();
+        }
+        self.unsent += bytes;
+        self.reads.push_back(Slot { request, ticket, bytes, first, result: None, last });
+        Some((ticket, output))
+    }
+
+    /// Forgets what of a request is not yet being read; answers to its reads are dropped when they come.
+    fn drop_request(&mut self, request: RequestId) {
+        let Some(wanted) = self.open.get_mut(&request) else { return };
+        *wanted = false;
+        self.jobs.retain(|job| job.request != request);
+        if !self.reads.iter().any(|slot| slot.request == request) {
+            self.open.remove(&request);
+        }
+    }
+}
