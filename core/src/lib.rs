@@ -3,6 +3,7 @@
 //! Nothing in this crate does I/O, reads a clock, rolls dice, starts a thread or depends on an iteration order
 //! that could differ between runs. Servers, terminal, browser and simulators drive the same machines.
 
+pub mod auth;
 pub mod id;
 pub mod link;
 pub mod machine;
@@ -12,5 +13,7 @@ pub mod node;
 pub mod ring;
 pub mod rtc;
 pub mod store;
+pub mod swarm;
+pub mod switchboard;
 pub mod transfer;
 pub mod wire;
