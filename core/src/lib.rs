@@ -3,6 +3,7 @@
 //! Nothing in this crate does I/O, reads a clock, rolls dice, starts a thread or depends on an iteration order
 //! that could differ between runs. Servers, terminal, browser and simulators drive the same machines.
 
+pub mod auth;
 pub mod id;
 pub mod link;
 pub mod machine;
@@ -13,6 +14,8 @@ pub mod ring;
 pub mod rtc;
 pub mod session;
 pub mod store;
+pub mod swarm;
+pub mod switchboard;
 pub mod transfer;
 pub mod uplink;
 pub mod wire;
