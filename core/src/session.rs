@@ -198,9 +198,8 @@ impl Sessions {
         match body {
             Signal::Offer { sdp } => self.offered(now, from, number, sdp),
             Signal::Answer { sdp } => {
-                let dialled = |conn: &ConnId| {
-                    matches!(self.sessions[conn].state, State::SettingUp { dialled: true })
-                };
+                let dialled =
+                    |conn: &ConnId| matches!(self.sessions[conn].state, State::SettingUp { dialled: true });
                 if let Some(conn) = matching.filter(dialled) {
                     self.out.push(SessionsOutput::Rtc(RtcCommand::SetAnswer { conn, sdp }));
                 }
@@ -217,8 +216,7 @@ impl Sessions {
             }
             Signal::Unreachable {} => {
                 // What is open needs no front any more.
-                let setting_up =
-                    |conn: &ConnId| matches!(self.sessions[conn].state, State::SettingUp { .. });
+                let setting_up = |conn: &ConnId| matches!(self.sessions[conn].state, State::SettingUp { .. });
                 if let Some(conn) = matching.filter(setting_up) {
                     self.fail(conn, "the front cannot reach it".into(), false);
                 }

@@ -73,8 +73,7 @@ impl Open {
 
     /// The first run of blocks that others owe and `source` was not asked for, at most `most` of them.
     pub(crate) fn owed_run(&self, source: ConnId, most: u16) -> Option<(u16, u16)> {
-        let owed =
-            |b: &Block| matches!(b, Block::Asked(by) if by.len() < MAX_ASKED && !by.contains(&source));
+        let owed = |b: &Block| matches!(b, Block::Asked(by) if by.len() < MAX_ASKED && !by.contains(&source));
         let first = self.blocks.iter().position(owed)?;
         let run = self.blocks[first..].iter().take(usize::from(most)).take_while(|b| owed(b));
         Some((first as u16, run.count() as u16))

@@ -421,11 +421,8 @@ impl Download {
                 if let Some(source) = self.sources.get_mut(&pending.conn) {
                     source.bytes += pending.bytes;
                 }
-                let gained = DownloadOutput::Gained {
-                    slot: pending.slot,
-                    from: Some(pending.kind),
-                    bytes: pending.bytes,
-                };
+                let gained =
+                    DownloadOutput::Gained { slot: pending.slot, from: Some(pending.kind), bytes: pending.bytes };
                 self.out.push(gained);
                 self.complete(pending.slot);
             }

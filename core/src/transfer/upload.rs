@@ -238,8 +238,7 @@ impl Upload {
     fn flush(&mut self, conn: ConnId) {
         let Some(requester) = self.requesters.get_mut(&conn) else { return };
         while requester.reads.front().is_some_and(|slot| slot.result.is_some()) {
-            let Some(Slot { request, bytes, first, result: Some(result), last, .. }) =
-                requester.reads.pop_front()
+            let Some(Slot { request, bytes, first, result: Some(result), last, .. }) = requester.reads.pop_front()
             else {
                 unreachable!("the front was ready a line ago");
             };

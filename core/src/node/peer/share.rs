@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::bringing::{Bringing, Say};
-use super::{Ask, HUNGRY_ANNOUNCE, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, Totals, UPLOAD_LANE};
+use super::{
+    Ask, HUNGRY_ANNOUNCE, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, Totals, UPLOAD_LANE,
+};
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, earliest};
 use crate::metainfo::Metainfo;
@@ -24,7 +26,10 @@ const MAX_SWARM: usize = 64;
 #[derive(Debug)]
 pub(super) enum Job {
     /// Looking for its `.ko`.
-    Finding { from: Option<(ConnId, MetainfoFetch)>, denied: BTreeSet<ConnId> },
+    Finding {
+        from: Option<(ConnId, MetainfoFetch)>,
+        denied: BTreeSet<ConnId>,
+    },
     /// Waiting for the disk.
     Preparing,
     Downloading(Box<Download>),
@@ -104,9 +109,8 @@ impl Share {
     pub(super) fn have_frames(&self, request: RequestId) -> Option<Vec<Frame>> {
         let info_hash = self.metainfo.as_ref()?.info_hash();
         let frames = (0..).step_by(MAX_HAVE_PIECES as usize).zip(self.have.chunks(MAX_HAVE_PIECES as usize));
-        let frame = |(first, pieces): (u32, &[bool])| {
-            Frame::Have { request, info_hash, first, bitmap: bitmap(pieces) }
-        };
+        let frame =
+            |(first, pieces): (u32, &[bool])| Frame::Have { request, info_hash, first, bitmap: bitmap(pieces) };
         Some(frames.map(frame).collect())
     }
 
@@ -316,20 +320,14 @@ impl Peer {
         }
     }
 
-    pub(super) fn prepared(
-        &mut self,
-        now: Instant,
-        info_hash: InfoHash,
-        found: Result<Vec<Claim>, DiskError>,
-    ) {
+    pub(super) fn prepared(&mut self, now: Instant, info_hash: InfoHash, found: Result<Vec<Claim>, DiskError>) {
         let Some(share) = self.shares.get_mut(&info_hash) else { return };
         let (Job::Preparing, Some(metainfo)) = (&share.job, share.metainfo.clone()) else { return };
         let claims = match found {
             Ok(claims) => claims,
             Err(error) => return self.fail(info_hash, error.0),
         };
-        let mut claims: BTreeMap<u32, _> =
-            claims.into_iter().map(|claim| (claim.piece, claim.leaves)).collect();
+        let mut claims: BTreeMap<u32, _> = claims.into_iter().map(|claim| (claim.piece, claim.leaves)).collect();
         let mut download = Download::new(DownloadConfig {
             seed: self.rng.next_u64(),
             order: share.order,
@@ -613,13 +611,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn store_rejected(
-        &mut self,
-        now: Instant,
-        conn: ConnId,
-        info_hash: InfoHash,
-        reason: Reason,
-    ) {
+    pub(super) fn store_rejected(&mut self, now: Instant, conn: ConnId, info_hash: InfoHash, reason: Reason) {
         let bringing = self.shares.get_mut(&info_hash).and_then(|share| share.bringing.as_mut());
         if let Some(bringing) = bringing.filter(|bringing| bringing.conn() == Some(conn))
             && let Err(reason) = bringing.rejected(now, reason)
