@@ -110,7 +110,7 @@ impl ChunkLeaves {
         if right < blocks.hashes.len() {
             return Err(right as u16);
         }
-        Ok(VerifiedBlocks { chunk: self.chunk, first, data: blocks.data })
+        Ok(VerifiedBlocks { leaves: self.clone(), first, data: blocks.data })
     }
 }
 
@@ -143,7 +143,7 @@ impl HashedBlocks {
 /// Blocks of a chunk that are what the chunk's root says they are.
 #[derive(Clone, Debug)]
 pub struct VerifiedBlocks {
-    chunk: ChunkId,
+    leaves: ChunkLeaves,
     first: u16,
     data: Bytes,
 }
@@ -152,7 +152,13 @@ impl VerifiedBlocks {
     /// The chunk they belong to.
     #[must_use]
     pub const fn chunk(&self) -> ChunkId {
-        self.chunk
+        self.leaves.chunk
+    }
+
+    /// The proven leaves of that chunk.
+    #[must_use]
+    pub const fn leaves(&self) -> &ChunkLeaves {
+        &self.leaves
     }
 
     /// Index of the first of them.

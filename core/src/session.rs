@@ -146,6 +146,11 @@ impl Sessions {
         self.sessions.is_empty()
     }
 
+    /// Takes no new sessions from now on.
+    pub fn close_doors(&mut self) {
+        self.config.max_sessions = 0;
+    }
+
     /// The session with a peer, open or being set up.
     #[must_use]
     pub fn with(&self, peer: PeerId) -> Option<ConnId> {

@@ -562,12 +562,12 @@ impl Download {
     fn release(&mut self, conn: ConnId, source: &mut Source, tell: bool) {
         self.in_flight -= source.in_flight;
         let (requests, leaves) = source.give_up();
-        for (_, asked) in &requests {
+        for asked in requests.values() {
             if let Some(open) = self.chunks.get_mut(&asked.slot).and_then(|chunk| chunk.open.as_mut()) {
                 open.unask(conn, asked.next, asked.end);
             }
         }
-        for (_, slot) in &leaves {
+        for slot in leaves.values() {
             if let Some(open) = self.chunks.get_mut(slot).and_then(|chunk| chunk.open.as_mut())
                 && open.leaves_asked.is_some_and(|(asked, _)| asked == conn)
             {
@@ -575,7 +575,7 @@ impl Download {
             }
         }
         if tell {
-            for (request, _) in requests {
+            for request in requests.into_keys() {
                 self.out.push(DownloadOutput::Send { conn, frame: Frame::Cancel { request } });
             }
         }

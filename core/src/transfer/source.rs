@@ -155,9 +155,9 @@ impl Source {
     }
 
     /// Gives up everything it owes, counting it as late.
-    pub(crate) fn give_up(&mut self) -> (Vec<(RequestId, Request)>, Vec<(RequestId, u32)>) {
-        let requests: Vec<_> = std::mem::take(&mut self.requests).into_iter().collect();
-        let leaves: Vec<_> = std::mem::take(&mut self.leaf_requests).into_iter().collect();
+    pub(crate) fn give_up(&mut self) -> (BTreeMap<RequestId, Request>, BTreeMap<RequestId, u32>) {
+        let requests = std::mem::take(&mut self.requests);
+        let leaves = std::mem::take(&mut self.leaf_requests);
         self.late += self.in_flight;
         self.late_answers += (requests.len() + leaves.len()) as u32;
         self.in_flight = 0;

@@ -1,5 +1,8 @@
-//! A worker: takes chunks from those who share, keeps them for good, serves them to whoever asks.
+//! What a worker is told and what it answers. Types only.
 
+use bytes::Bytes;
+
+use crate::id::{InfoHash, PeerId};
 use crate::merkle::HashedBlocks;
 use crate::node::io::{LinkCommand, LinkEvent, Ticket};
 use crate::rtc::{RtcCommand, RtcEvent};
@@ -41,7 +44,7 @@ pub enum WorkerOutput {
         /// Returned in the answer.
         ticket: Ticket,
         /// Whole blocks but for a chunk's last.
-        data: bytes::Bytes,
+        data: Bytes,
     },
     /// For the log.
     Event(WorkerEvent),
@@ -62,12 +65,12 @@ pub enum WorkerEvent {
     /// A share is whole and stored for good.
     ShareStored {
         /// Which.
-        info_hash: crate::id::InfoHash,
+        info_hash: InfoHash,
     },
     /// Someone lied or broke the protocol and was cut off.
     Blamed {
         /// Who.
-        peer: crate::id::PeerId,
+        peer: PeerId,
         /// What it did.
         offence: String,
     },

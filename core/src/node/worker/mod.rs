@@ -1,0 +1,793 @@
+//! A worker: takes chunks from those who share, keeps them for good, serves them to whoever asks.
+//!
+//! A sharer offers chunks (CHUNK_STORE); the worker asks for those it lacks, like any downloader, puts each
+//! together in memory, stores it, and acknowledges it once the backing store has it. It never acknowledges
+//! before, and never keeps a byte that did not prove itself.
+
+mod io;
+mod keeping;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lru::LruCache;
+
+pub use self::io::*;
+use self::keeping::{Check, Keeping, Stage};
+use crate::auth::SharedKey;
+use crate::id::{ChunkId, InfoHash, PeerId};
+use crate::machine::{Instant, Machine, Outbox, Rng, earliest};
+use crate::merkle::{ChunkAssembly, VerifiedBlocks};
+use crate::metainfo::Metainfo;
+use crate::node::io::Ticket;
+use crate::rtc::ConnId;
+use crate::session::{Sessions, SessionsConfig, SessionsOutput};
+use crate::store::{Answer, Output as StoreOutput, Part, Store, StoreError};
+use crate::transfer::metainfo_fetch::{Fetched, part_of};
+use crate::transfer::{
+    Download, DownloadConfig, DownloadOutput, MetainfoFetch, Offence, Order, SourceKind, Upload, UploadConfig,
+    UploadOutput,
+};
+use crate::uplink::{Uplink, UplinkOutput};
+use crate::wire::frame::{Frame, MAX_HAVE_PIECES, Reason, RequestId};
+use crate::wire::signal::{FromFront, Role, ToFront, VERSION, WorkerHello};
+
+/// The lane of the worker's own requests and questions to its store.
+const OWN_LANE: u8 = 0;
+/// The lane of the machine that asks sharers for chunks.
+const PULL_LANE: u8 = 1;
+/// The lane of the upload.
+const UPLOAD_LANE: u8 = 0xff;
+/// Most nodes remembered as liars.
+const MAX_BANNED: usize = 4096;
+/// Most chunks that one session may have offered and not yet seen acknowledged.
+const MAX_OFFERED: usize = 512;
+/// Most shares that one session may be having kept at once.
+const MAX_KEEPINGS: usize = 4;
+/// Shares whose number of pieces is remembered.
+const REMEMBERED_SHARES: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+
+/// Settings of a worker.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Our name among nodes.
+    pub id: PeerId,
+    /// Our name in the ring (`WORKER_ID`).
+    pub name: String,
+    /// Our share of the ring; 100 is usual.
+    pub capacity: u16,
+    /// Where we serve HTTP.
+    pub http: String,
+    /// What proves to fronts that we belong to them.
+    pub key: SharedKey,
+    /// Unix milliseconds at the machine's beginning.
+    pub unix_ms: u64,
+    /// Decides among equals.
+    pub seed: u64,
+    /// How many fronts the driver can connect to, at least one.
+    pub fronts: usize,
+    /// Most sessions at once.
+    pub max_sessions: usize,
+    /// Most bytes of chunks on their way from sharers into the store.
+    pub max_pulling: u64,
+    /// Limits of the store.
+    pub store: crate::store::Config,
+    /// Limits on serving.
+    pub upload: UploadConfig,
+}
+
+impl WorkerConfig {
+    /// Usual settings.
+    #[must_use]
+    pub fn new(id: PeerId, name: String, http: String, key: SharedKey, unix_ms: u64, seed: u64) -> Self {
+        Self {
+            id,
+            name,
+            capacity: 100,
+            http,
+            key,
+            unix_ms,
+            seed,
+            fronts: 1,
+            max_sessions: 1200,
+            max_pulling: 32 << 20,
+            store: crate::store::Config::default(),
+            upload: UploadConfig { lane: UPLOAD_LANE, ..UploadConfig::default() },
+        }
+    }
+}
+
+/// A chunk that someone offered.
+#[derive(Debug)]
+struct Offered {
+    stage: OfferStage,
+    waiters: BTreeSet<(ConnId, RequestId)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum OfferStage {
+    /// The store is asked whether it has it.
+    Checking,
+    /// Waiting for room among the chunks being pulled.
+    Queued,
+    /// Being asked of its sharers, under this slot.
+    Pulling(u32),
+    /// On its way into the store.
+    Putting,
+}
+
+/// Tells one try to keep a share from the next.
+type KeepingId = u64;
+
+/// What a question to the store is for.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    Offered(ChunkId),
+    Put(ChunkId),
+    List { conn: ConnId, request: RequestId, info_hash: InfoHash },
+    Metainfo { conn: ConnId, request: RequestId, offset: u32 },
+    Kept(KeepingId),
+    Check(KeepingId),
+    PutMetainfo(KeepingId),
+}
+
+/// The machine. See the module's documentation. Its first input is a [`WorkerInput::Wake`].
+#[derive(Debug)]
+pub struct Worker {
+    config: WorkerConfig,
+    uplink: Uplink,
+    sessions: Sessions,
+    upload: Upload,
+    pull: Download,
+    store: Store,
+    /// Sessions that are up, with how many chunks each has offered and not seen acknowledged.
+    conns: BTreeMap<ConnId, usize>,
+    offered: BTreeMap<ChunkId, Offered>,
+    queue: VecDeque<ChunkId>,
+    slots: BTreeMap<u32, ChunkId>,
+    assemblies: BTreeMap<u32, ChunkAssembly>,
+    /// Bytes of chunks being pulled or put.
+    pulling: u64,
+    keepings: BTreeMap<KeepingId, Keeping>,
+    next_keeping: KeepingId,
+    questions: BTreeMap<Ticket, Question>,
+    piece_counts: LruCache<InfoHash, u32>,
+    banned: BTreeSet<PeerId>,
+    next_slot: u32,
+    next_ticket: u64,
+    next_request: u32,
+    sessions_served: u64,
+    draining: bool,
+    drained: bool,
+    out: Outbox<WorkerOutput>,
+}
+
+impl Worker {
+    /// A worker with an empty cache; [`Worker::recovered`] tells it what an earlier run left.
+    ///
+    /// # Panics
+    /// If there are no fronts.
+    #[must_use]
+    pub fn new(config: WorkerConfig) -> Self {
+        let mut rng = Rng::new(config.seed);
+        let sessions = SessionsConfig { id: config.id, max_sessions: config.max_sessions };
+        let pull = DownloadConfig {
+            seed: rng.next_u64(),
+            order: Order::Sequential,
+            lane: PULL_LANE,
+            max_open: config.max_pulling,
+            ..DownloadConfig::default()
+        };
+        Self {
+            uplink: Uplink::new(config.fronts, rng.next_u64()),
+            sessions: Sessions::new(sessions, rng.next_u64() as u32),
+            upload: Upload::new(config.upload.clone()),
+            pull: Download::new(pull),
+            store: Store::new(config.store.clone()),
+            conns: BTreeMap::new(),
+            offered: BTreeMap::new(),
+            queue: VecDeque::new(),
+            slots: BTreeMap::new(),
+            assemblies: BTreeMap::new(),
+            pulling: 0,
+            keepings: BTreeMap::new(),
+            next_keeping: 0,
+            questions: BTreeMap::new(),
+            piece_counts: LruCache::new(REMEMBERED_SHARES),
+            banned: BTreeSet::new(),
+            next_slot: 0,
+            next_ticket: 0,
+            next_request: 0,
+            sessions_served: 0,
+            draining: false,
+            drained: false,
+            out: Outbox::default(),
+            config,
+        }
+    }
+
+    /// Tells the worker which chunks its cache holds, and for how long nobody used each. Before any input.
+    pub fn recovered(&mut self, entries: impl IntoIterator<Item = (ChunkId, Duration)>) {
+        self.store.recovered(Instant::ZERO, entries);
+    }
+
+    /// Its store, to look at.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Sessions that are up now, and ever since it began.
+    #[must_use]
+    pub fn connections(&self) -> (usize, u64) {
+        (self.conns.len(), self.sessions_served)
+    }
+
+    /// Bytes of blocks served so far.
+    #[must_use]
+    pub const fn bytes_served(&self) -> u64 {
+        self.upload.bytes_served()
+    }
+
+    /// Whether a front counts it in.
+    #[must_use]
+    pub const fn is_online(&self) -> bool {
+        self.uplink.is_up()
+    }
+
+    fn pump(&mut self, now: Instant) {
+        let mut moved = true;
+        while moved {
+            moved = false;
+            while let Some(output) = self.uplink.poll() {
+                moved = true;
+                self.uplink_output(now, output);
+            }
+            while let Some(output) = self.sessions.poll() {
+                moved = true;
+                self.session_output(now, output);
+            }
+            while let Some(output) = self.upload.poll() {
+                moved = true;
+                self.upload_output(now, output);
+            }
+            while let Some(output) = self.pull.poll() {
+                moved = true;
+                self.pull_output(now, output);
+            }
+            while let Some(output) = self.store.poll() {
+                moved = true;
+                self.store_output(now, output);
+            }
+            moved |= self.pull_more(now);
+        }
+        if self.draining && !self.drained && self.is_idle() {
+            self.drained = true;
+            self.out.push(WorkerOutput::Drained);
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.upload.is_idle() && self.offered.is_empty() && self.keepings.is_empty() && self.questions.is_empty()
+    }
+
+    fn uplink_output(&mut self, now: Instant, output: UplinkOutput) {
+        match output {
+            UplinkOutput::Link(command) => self.out.push(WorkerOutput::Link(command)),
+            UplinkOutput::Greet => {
+                let timestamp_ms = self.config.unix_ms + now.as_nanos() / 1_000_000;
+                let name = self.config.name.clone();
+                let mac = self.config.key.token(&name, timestamp_ms);
+                let (capacity, http) = (self.config.capacity, self.config.http.clone());
+                let role = Role::Worker(WorkerHello { name, capacity, http, timestamp_ms, mac });
+                self.uplink.greet(&ToFront::Hello { version: VERSION, id: self.config.id, role });
+            }
+            UplinkOutput::Welcome(_) => self.out.push(WorkerOutput::Event(WorkerEvent::Online)),
+            UplinkOutput::Message(FromFront::Signal { from, session, body }) => {
+                if !self.banned.contains(&from) {
+                    self.sessions.signal(now, from, session, body);
+                }
+            }
+            UplinkOutput::Message(_) => {}
+            UplinkOutput::Lost { reason } => {
+                self.out.push(WorkerOutput::Event(WorkerEvent::Offline { reason }));
+            }
+        }
+    }
+
+    fn session_output(&mut self, now: Instant, output: SessionsOutput) {
+        match output {
+            SessionsOutput::Rtc(command) => self.out.push(WorkerOutput::Rtc(command)),
+            SessionsOutput::Signal { to, session, body } => {
+                self.uplink.send(&ToFront::Signal { to, session, body });
+            }
+            SessionsOutput::Up { conn, frame_blocks, .. } => {
+                self.sessions_served += 1;
+                self.conns.insert(conn, 0);
+                self.upload.session_up(conn, frame_blocks);
+                self.pull.source_up(now, conn, SourceKind::Peer);
+            }
+            SessionsOutput::Frame { conn, frame } => self.frame(now, conn, frame),
+            SessionsOutput::BulkSent { conn, bytes } => self.upload.sent(conn, bytes),
+            SessionsOutput::Down { conn, peer, reason, offence } => {
+                if offence {
+                    self.ban(peer, reason);
+                }
+                self.session_down(now, conn);
+            }
+        }
+    }
+
+    fn session_down(&mut self, now: Instant, conn: ConnId) {
+        if self.conns.remove(&conn).is_none() {
+            return;
+        }
+        self.upload.session_down(conn);
+        self.pull.source_down(now, conn);
+        self.keepings.retain(|_, keeping| keeping.conn != conn);
+        let mut orphans = Vec::new();
+        for (chunk, offered) in &mut self.offered {
+            let before = offered.waiters.len();
+            offered.waiters.retain(|(of, _)| *of != conn);
+            if offered.waiters.is_empty() && before > 0 {
+                orphans.push(*chunk);
+            }
+        }
+        for chunk in orphans {
+            // What the store is doing for it goes on: the chunk may be offered again.
+            match self.offered[&chunk].stage {
+                OfferStage::Checking | OfferStage::Putting => {}
+                OfferStage::Queued => {
+                    self.queue.retain(|queued| *queued != chunk);
+                    self.offered.remove(&chunk);
+                }
+                OfferStage::Pulling(slot) => {
+                    self.pull.unwant(now, slot);
+                    self.slots.remove(&slot);
+                    self.assemblies.remove(&slot);
+                    self.pulling -= u64::from(chunk.length());
+                    self.offered.remove(&chunk);
+                }
+            }
+        }
+    }
+
+    fn blame(&mut self, now: Instant, conn: ConnId, offence: String) {
+        let Some(peer) = self.sessions.peer(conn) else { return };
+        self.ban(peer, offence);
+        self.sessions.close(conn);
+        self.session_down(now, conn);
+    }
+
+    fn ban(&mut self, peer: PeerId, offence: String) {
+        if self.banned.len() < MAX_BANNED {
+            self.banned.insert(peer);
+        }
+        self.out.push(WorkerOutput::Event(WorkerEvent::Blamed { peer, offence }));
+    }
+
+    fn frame(&mut self, now: Instant, conn: ConnId, frame: Frame) {
+        match frame {
+            Frame::ChunkRequest { request, .. }
+            | Frame::HashRequest { request, .. }
+            | Frame::ChunkStore { request, .. }
+            | Frame::ChunkList { request, .. }
+            | Frame::MetainfoRequest { request, .. }
+            | Frame::MetainfoStore { request, .. }
+                if self.draining =>
+            {
+                self.reject(conn, request, Reason::Leaving);
+            }
+            Frame::ChunkRequest { request, chunk, first, count } => {
+                self.upload.request(conn, request, chunk, first, count);
+            }
+            Frame::HashRequest { request, chunk } => self.upload.hash_request(conn, request, chunk),
+            Frame::Cancel { request } => self.upload.cancel(conn, request),
+            Frame::ChunkStore { request, chunks } => self.offer(now, conn, request, &chunks),
+            Frame::ChunkList { request, info_hash } => match self.piece_counts.get(&info_hash).copied() {
+                Some(pieces) => self.tell_all(conn, request, info_hash, pieces),
+                None => {
+                    let ticket = self.question(Question::List { conn, request, info_hash });
+                    self.store.torrent(now, ticket, info_hash);
+                }
+            },
+            Frame::MetainfoRequest { request, info_hash, offset } => {
+                let ticket = self.question(Question::Metainfo { conn, request, offset });
+                self.store.torrent(now, ticket, info_hash);
+            }
+            Frame::MetainfoStore { request, info_hash } => self.keep(now, conn, request, info_hash),
+            Frame::Metainfo { request, total, offset, data } => {
+                self.metainfo_part(now, conn, request, total, offset, &data);
+            }
+            Frame::ChunkResponse { request, first, data } => self.pull.blocks(now, conn, request, first, data),
+            Frame::Hashes { request, leaves } => self.pull.leaves(now, conn, request, leaves),
+            Frame::Reject { request, reason } => self.rejected(now, conn, request, reason),
+            Frame::DhtAnnounce { request, .. } => self.reject(conn, request, Reason::Unsupported),
+            // News and acknowledgements of things this worker never asks for.
+            Frame::Have { .. } | Frame::ChunkStored { .. } | Frame::MetainfoStored { .. } => {
+                self.blame(now, conn, Offence::Unsolicited.to_string());
+            }
+            // The sessions keep these to themselves.
+            Frame::Hello(_) | Frame::HealthCheck { .. } | Frame::Health { .. } => {}
+        }
+    }
+
+    fn rejected(&mut self, now: Instant, conn: ConnId, request: RequestId, reason: Reason) {
+        if request as u8 == PULL_LANE {
+            return self.pull.rejected(now, conn, request, reason);
+        }
+        let fetching = |keeping: &Keeping| matches!(&keeping.stage, Stage::Fetching(fetch) if fetch.owns(request));
+        let found = self.keepings.iter().find(|(_, keeping)| keeping.conn == conn && fetching(keeping));
+        if let Some(id) = found.map(|(id, _)| *id) {
+            // It wants something kept that it won't give.
+            self.end_keeping(id, Err(Reason::Invalid));
+        }
+    }
+
+    fn reject(&mut self, conn: ConnId, request: RequestId, reason: Reason) {
+        self.sessions.send(conn, Frame::Reject { request, reason });
+    }
+
+    fn upload_output(&mut self, now: Instant, output: UploadOutput) {
+        match output {
+            UploadOutput::Send { conn, frame } => self.sessions.send(conn, frame),
+            UploadOutput::Misused { conn } => {
+                self.blame(now, conn, "used the number of an open request again".into());
+            }
+            UploadOutput::ReadBlocks { ticket, chunk, first, count } => {
+                self.store.read(now, ticket, chunk, Part::Blocks { first, count });
+            }
+            UploadOutput::ReadLeaves { ticket, chunk } => self.store.read(now, ticket, chunk, Part::Leaves),
+        }
+    }
+
+    fn store_output(&mut self, now: Instant, output: StoreOutput) {
+        match output {
+            StoreOutput::Effect(effect) => self.out.push(WorkerOutput::Store(effect)),
+            StoreOutput::Fault(fault) => {
+                self.out.push(WorkerOutput::Event(WorkerEvent::StoreFault { what: fault.to_string() }));
+            }
+            StoreOutput::Answer(answer) => self.answer(now, answer),
+        }
+    }
+
+    fn answer(&mut self, now: Instant, answer: Answer) {
+        use crate::store::PartData;
+        match answer {
+            Answer::Data { ticket, result } => match result {
+                Ok(PartData::Blocks(data)) => self.upload.read(ticket, Ok(data)),
+                Ok(PartData::Leaves(leaves)) => self.upload.read_leaves(ticket, Ok(leaves)),
+                Err(error) => self.upload.read(ticket, Err(reason_of(&error))),
+            },
+            Answer::Stored { ticket, result } => match self.questions.remove(&ticket) {
+                Some(Question::Put(chunk)) => {
+                    self.pulling -= u64::from(chunk.length());
+                    self.settle_offer(chunk, result);
+                }
+                Some(Question::PutMetainfo(id)) => {
+                    self.end_keeping(id, result.map_err(|error| reason_of(&error)));
+                }
+                other => unreachable!("no put was asked for {other:?}"),
+            },
+            Answer::Contains { ticket, result } => match self.questions.remove(&ticket) {
+                Some(Question::Offered(chunk)) => self.checked(chunk, result),
+                Some(Question::Check(id)) => self.check_answered(now, id, result),
+                other => unreachable!("no look-up was asked for {other:?}"),
+            },
+            Answer::Torrent { ticket, result } => self.torrent_answered(ticket, result),
+        }
+    }
+
+    fn torrent_answered(&mut self, ticket: Ticket, result: Result<Option<Bytes>, StoreError>) {
+        match self.questions.remove(&ticket) {
+            Some(Question::List { conn, request, info_hash }) => {
+                let pieces = result.map(|ko| ko.and_then(|ko| Metainfo::parse(ko).ok()));
+                match pieces.map(|metainfo| metainfo.map(|m| m.pieces().len() as u32)) {
+                    Ok(Some(pieces)) => {
+                        self.piece_counts.put(info_hash, pieces);
+                        self.tell_all(conn, request, info_hash, pieces);
+                    }
+                    Ok(None) => self.reject(conn, request, Reason::NotFound),
+                    Err(error) => self.reject(conn, request, reason_of(&error)),
+                }
+            }
+            Some(Question::Metainfo { conn, request, offset }) => match result {
+                Ok(ko) => match ko.and_then(|ko| Some((ko.len() as u32, part_of(&ko, offset)?))) {
+                    Some((total, data)) => {
+                        self.sessions.send(conn, Frame::Metainfo { request, total, offset, data });
+                    }
+                    None => self.reject(conn, request, Reason::NotFound),
+                },
+                Err(error) => self.reject(conn, request, reason_of(&error)),
+            },
+            Some(Question::Kept(id)) => match result {
+                Ok(Some(_)) => self.end_keeping(id, Ok(())),
+                Ok(None) => self.fetch_metainfo(id),
+                Err(error) => self.end_keeping(id, Err(reason_of(&error))),
+            },
+            other => unreachable!("no .ko was asked for {other:?}"),
+        }
+    }
+
+    /// Tells of every piece of a share: a stored `.ko` means that all its chunks are stored.
+    fn tell_all(&mut self, conn: ConnId, request: RequestId, info_hash: InfoHash, pieces: u32) {
+        for first in (0..pieces).step_by(MAX_HAVE_PIECES as usize) {
+            let count = (pieces - first).min(MAX_HAVE_PIECES);
+            let mut bitmap = vec![0xff; count.div_ceil(8) as usize];
+            if let Some(last) = bitmap.last_mut() {
+                *last <<= (8 - count % 8) % 8;
+            }
+            self.sessions.send(conn, Frame::Have { request, info_hash, first, bitmap: bitmap.into() });
+        }
+    }
+
+    fn question(&mut self, question: Question) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket << 8 | u64::from(OWN_LANE));
+        self.questions.insert(ticket, question);
+        ticket
+    }
+}
+
+/// Taking chunks from sharers.
+impl Worker {
+    fn offer(&mut self, now: Instant, conn: ConnId, request: RequestId, chunks: &[ChunkId]) {
+        let Some(count) = self.conns.get_mut(&conn) else { return };
+        if *count + chunks.len() > MAX_OFFERED {
+            return self.reject(conn, request, Reason::Busy);
+        }
+        for chunk in chunks {
+            let is_new = !self.offered.contains_key(chunk);
+            let offered = self
+                .offered
+                .entry(*chunk)
+                .or_insert_with(|| Offered { stage: OfferStage::Checking, waiters: BTreeSet::new() });
+            if offered.waiters.insert((conn, request)) {
+                *self.conns.get_mut(&conn).expect("it was there above") += 1;
+            }
+            if let OfferStage::Pulling(slot) = offered.stage {
+                self.pull.source_has(now, conn, [slot]);
+            }
+            if is_new {
+                let ticket = self.question(Question::Offered(*chunk));
+                self.store.contains(now, ticket, *chunk);
+            }
+        }
+    }
+
+    /// The store says whether it has an offered chunk.
+    fn checked(&mut self, chunk: ChunkId, result: Result<bool, StoreError>) {
+        match result {
+            Ok(true) => self.settle_offer(chunk, Ok(())),
+            Err(error) => self.settle_offer(chunk, Err(error)),
+            Ok(false) => {
+                let offered = self.offered.get_mut(&chunk).expect("an offer outlives its look-up");
+                if offered.waiters.is_empty() {
+                    self.offered.remove(&chunk);
+                } else {
+                    offered.stage = OfferStage::Queued;
+                    self.queue.push_back(chunk);
+                }
+            }
+        }
+    }
+
+    /// Asks for queued chunks as far as memory allows; true if any.
+    fn pull_more(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        while let Some(chunk) = self.queue.front().copied() {
+            let length = u64::from(chunk.length());
+            if self.pulling > 0 && self.pulling + length > self.config.max_pulling {
+                break;
+            }
+            self.queue.pop_front();
+            self.pulling += length;
+            self.next_slot = self.next_slot.wrapping_add(1);
+            let slot = self.next_slot;
+            self.slots.insert(slot, chunk);
+            self.pull.want(slot, chunk, None);
+            let offered = self.offered.get_mut(&chunk).expect("a queued chunk is offered");
+            offered.stage = OfferStage::Pulling(slot);
+            for (conn, _) in &offered.waiters {
+                self.pull.source_has(now, *conn, [slot]);
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    fn pull_output(&mut self, now: Instant, output: DownloadOutput) {
+        match output {
+            DownloadOutput::Send { conn, frame } => self.sessions.send(conn, frame),
+            DownloadOutput::Hash { ticket, data } => self.out.push(WorkerOutput::Hash { ticket, data }),
+            DownloadOutput::Write { ticket, slot, blocks } => {
+                self.assemble(slot, &blocks);
+                self.pull.written(now, ticket, Ok(()));
+            }
+            DownloadOutput::Gained { .. } => {}
+            DownloadOutput::ChunkDone { slot } => self.pulled(now, slot),
+            DownloadOutput::Blame { conn, offence } => self.blame(now, conn, offence.to_string()),
+        }
+    }
+
+    fn assemble(&mut self, slot: u32, blocks: &VerifiedBlocks) {
+        let assembly = self.assemblies.entry(slot).or_insert_with(|| ChunkAssembly::new(blocks.leaves().clone()));
+        assembly.insert(blocks);
+    }
+
+    fn pulled(&mut self, now: Instant, slot: u32) {
+        let Some(chunk) = self.slots.remove(&slot) else { return };
+        let assembly = self.assemblies.remove(&slot).expect("a pulled chunk was assembled");
+        let verified = assembly.finish().expect("a chunk is done once every block is written");
+        self.offered.get_mut(&chunk).expect("a pulled chunk is offered").stage = OfferStage::Putting;
+        let ticket = self.question(Question::Put(chunk));
+        self.store.put(now, ticket, verified);
+    }
+
+    /// Tells everyone who offered a chunk how it went.
+    fn settle_offer(&mut self, chunk: ChunkId, result: Result<(), StoreError>) {
+        let Some(offered) = self.offered.remove(&chunk) else { return };
+        for (conn, request) in offered.waiters {
+            if let Some(count) = self.conns.get_mut(&conn) {
+                *count -= 1;
+            }
+            let frame = match &result {
+                Ok(()) => Frame::ChunkStored { request, chunk },
+                Err(error) => Frame::Reject { request, reason: reason_of(error) },
+            };
+            self.sessions.send(conn, frame);
+        }
+    }
+}
+
+/// Keeping `.ko`s.
+impl Worker {
+    fn keep(&mut self, now: Instant, conn: ConnId, request: RequestId, info_hash: InfoHash) {
+        let open = self.keepings.values().filter(|keeping| keeping.conn == conn).count();
+        if open >= MAX_KEEPINGS {
+            return self.reject(conn, request, Reason::Busy);
+        }
+        self.next_keeping += 1;
+        let id = self.next_keeping;
+        self.keepings.insert(id, Keeping { conn, request, info_hash, stage: Stage::Asking });
+        let ticket = self.question(Question::Kept(id));
+        self.store.torrent(now, ticket, info_hash);
+    }
+
+    fn fetch_metainfo(&mut self, id: KeepingId) {
+        if let Some(keeping) = self.keepings.get_mut(&id) {
+            let request = next_request(&mut self.next_request);
+            let (fetch, frame) = MetainfoFetch::begin(keeping.info_hash, request);
+            keeping.stage = Stage::Fetching(fetch);
+            self.sessions.send(keeping.conn, frame);
+        }
+    }
+
+    fn metainfo_part(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        request: RequestId,
+        total: u32,
+        offset: u32,
+        data: &Bytes,
+    ) {
+        for (id, keeping) in &mut self.keepings {
+            let Stage::Fetching(fetch) = &mut keeping.stage else { continue };
+            if keeping.conn != conn || !fetch.owns(request) {
+                continue;
+            }
+            let numbers = &mut self.next_request;
+            match fetch.part(request, total, offset, data, || next_request(numbers)) {
+                Ok(Fetched::More(frames)) => {
+                    frames.into_iter().for_each(|frame| self.sessions.send(conn, frame));
+                }
+                Ok(Fetched::Whole(metainfo)) => {
+                    keeping.stage = Stage::Checking(Check::new(metainfo));
+                    let id = *id;
+                    self.check_more(now, id);
+                }
+                Err(offence) => self.blame(now, conn, offence.to_string()),
+            }
+            return;
+        }
+    }
+
+    /// Looks up more chunks of a share; once all are found, stores its `.ko`.
+    fn check_more(&mut self, now: Instant, id: KeepingId) {
+        while let Some(keeping) = self.keepings.get_mut(&id)
+            && let Stage::Checking(check) = &mut keeping.stage
+        {
+            if let Some(chunk) = check.next() {
+                let ticket = self.question(Question::Check(id));
+                self.store.contains(now, ticket, chunk);
+                continue;
+            }
+            if check.is_done() {
+                let (info_hash, ko) = (keeping.info_hash, check.metainfo.raw().clone());
+                keeping.stage = Stage::Storing;
+                let ticket = self.question(Question::PutMetainfo(id));
+                self.store.put_torrent(now, ticket, info_hash, ko);
+            }
+            break;
+        }
+    }
+
+    fn check_answered(&mut self, now: Instant, id: KeepingId, result: Result<bool, StoreError>) {
+        let Some(Keeping { stage: Stage::Checking(check), .. }) = self.keepings.get_mut(&id) else { return };
+        match result {
+            Ok(true) => {
+                check.found();
+                self.check_more(now, id);
+            }
+            Ok(false) => self.end_keeping(id, Err(Reason::Incomplete)),
+            Err(error) => self.end_keeping(id, Err(reason_of(&error))),
+        }
+    }
+
+    fn end_keeping(&mut self, id: KeepingId, result: Result<(), Reason>) {
+        let Some(Keeping { conn, request, info_hash, stage }) = self.keepings.remove(&id) else { return };
+        let frame = match result {
+            Ok(()) => {
+                if matches!(stage, Stage::Storing) {
+                    self.out.push(WorkerOutput::Event(WorkerEvent::ShareStored { info_hash }));
+                }
+                Frame::MetainfoStored { request }
+            }
+            Err(reason) => Frame::Reject { request, reason },
+        };
+        self.sessions.send(conn, frame);
+    }
+}
+
+fn next_request(counter: &mut u32) -> RequestId {
+    *counter = (*counter + 1) & 0x00ff_ffff;
+    (*counter).max(1) << 8 | u32::from(OWN_LANE)
+}
+
+fn reason_of(error: &StoreError) -> Reason {
+    match error {
+        StoreError::NotFound => Reason::NotFound,
+        StoreError::Busy => Reason::Busy,
+        StoreError::Failed(_) => Reason::StorageFailed,
+    }
+}
+
+impl Machine for Worker {
+    type Input = WorkerInput;
+    type Output = WorkerOutput;
+
+    fn handle(&mut self, now: Instant, input: WorkerInput) {
+        match input {
+            WorkerInput::Wake => {}
+            WorkerInput::Link(event) => self.uplink.event(now, event),
+            WorkerInput::Rtc(event) => self.sessions.rtc(now, event),
+            WorkerInput::Store(done) => self.store.done(now, done),
+            WorkerInput::Hashed { ticket, blocks } => self.pull.hashed(now, ticket, blocks),
+            WorkerInput::Drain => {
+                self.draining = true;
+                self.sessions.close_doors();
+            }
+        }
+        self.pump(now);
+        if self.next_wake().is_some_and(|at| at <= now) {
+            self.uplink.wake(now);
+            self.sessions.wake(now);
+            self.pull.wake(now);
+            self.store.wake(now);
+            self.pump(now);
+        }
+    }
+
+    fn poll(&mut self) -> Option<WorkerOutput> {
+        self.out.pop()
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let machines =
+            [self.uplink.next_wake(), self.sessions.next_wake(), self.pull.next_wake(), self.store.next_wake()];
+        earliest(machines)
+    }
+}
