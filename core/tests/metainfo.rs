@@ -47,8 +47,11 @@ fn assert_consistent(share: &Metainfo) {
         let mut offset = 0;
         for piece in pieces {
             assert_eq!((piece.file as usize, piece.offset), (index, offset));
-            assert!(u64::from(piece.chunk.length()) <= piece_length);
-            offset += piece_length.min(file.length - offset);
+            let left = file.length - offset;
+            let padded = if file.length > piece_length { piece_length } else { left }.div_ceil(16 << 10);
+            assert_eq!(u64::from(piece.chunk.length()), left.min(piece_length));
+            assert_eq!(1u64 << piece.chunk.height(), padded.next_power_of_two());
+            offset += piece_length.min(left);
         }
         assert_eq!(offset, file.length);
         let hashes: Vec<Digest> = pieces.iter().map(|piece| piece.chunk.root()).collect();
