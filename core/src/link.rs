@@ -6,7 +6,7 @@
 //! own, as a share saved without it would be ciphertext. Any other field is refused.
 //!
 //! A magnet link is that of BEP 9 with the `urn:btmh` topic of BEP 52; fronts ride in `x.front`, web seeds in `ws`.
-//! Its unknown fields are passed over, as BEP 9 demands of no reader to know them all.
+//! Fields it does not know are passed over: magnet links carry those of many programs.
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
@@ -253,7 +253,7 @@ fn push_url(
 
 /// The base URL of a front, without slashes at the end; the error is what it should be.
 pub(crate) fn front_url(text: &str) -> Result<String, &'static str> {
-    const EXPECTED: &str = "an http or https URL of at most 2048 bytes, without query or fragment";
+    const EXPECTED: &str = "an http or https URL of at most 2048 bytes, without user, query or fragment";
     let base = text.trim_end_matches('/');
     let rest = strip_prefix_ignoring_case(base, "https://").or(strip_prefix_ignoring_case(base, "http://"));
     let has_host = rest.is_some_and(|rest| !rest.starts_with([':', '/']) && !rest.is_empty());

@@ -54,6 +54,18 @@ impl Switchboard {
         self.clients.get(&name).copied()
     }
 
+    /// Clients that are plugged in.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether nobody is plugged in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// Where a signal from `from` to `to` goes; `None` if the sender is not plugged in.
     #[must_use]
     pub fn route(&self, from: ClientId, to: PeerId, session: u32, body: Signal) -> Option<Route> {

@@ -111,6 +111,30 @@ const FILES: &[(usize, u32, &str, &str)] = &[
         "97e939e65908eb1f26f05958387d5d6994ffe5cfc893795083e504f79bd25a70",
         "da6a9666f14e5813652e73f30e7a5f44d62c17c6dbd85778a2150a597fe2194e",
     ),
+    (
+        5,
+        4194304,
+        "528530ae9cc1589442f7a593c355d8cf2f379803d3adca0dc06ec901badb8bb2",
+        "cb9449c32a7793f6fead0c6bd2fea00a8ab69eceb63a71f311215263c101c3fd",
+    ),
+    (
+        20000,
+        4194304,
+        "1e5cfa65385bc7177b88daa45a099cdb6ecba71624a625fbcc16893a18363f06",
+        "cd89b7ed8cb45949d68c942fc12d18d70bb7629c18ef6906cf20df71fb23b104",
+    ),
+    (
+        40000,
+        1048576,
+        "0d1f988c7004b2fb63b885e357f15d53e4b8215a3271c0f720a4a07831d7312a",
+        "628b196ca055d908138c3bcbca74c08ef8773403f76c4f0d1fbd692d3c822a34",
+    ),
+    (
+        49153,
+        16777216,
+        "a9cb818113fa6750f825f85a98d72e6316c3dbed3f22820993ec104c640be2b3",
+        "d6dc64213fcbdbd11614c08ede199052375ea803a2b17d382acbb5f044cfc74f",
+    ),
 ];
 
 const FOLDER_PIECE_LENGTH: u32 = 16 * 1024;

@@ -107,11 +107,11 @@ impl MetainfoBuilder {
 
     fn is_free(&self, path: &[&str]) -> bool {
         let mut directory = &self.tree;
-        for (depth, component) in path.iter().enumerate() {
+        for component in path {
             match directory.get(*component) {
                 None => return true,
-                Some(Node::Directory(inner)) if depth + 1 < path.len() => directory = inner,
-                Some(_) => return false,
+                Some(Node::Directory(inner)) => directory = inner,
+                Some(Node::File { .. }) => return false,
             }
         }
         false

@@ -1,9 +1,21 @@
-//! A front: hands newcomers their worker, relays signaling, tracks swarms and steps out of the way.
+//! A front: hands newcomers their worker, relays signaling, tracks swarms and steps out of the way. Here is
+//! what it hears and says; what it decides is in its [`Front`].
+
+mod budget;
+mod config;
+mod machine;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use serde::Serialize;
 
+pub use self::budget::Budget;
+pub use self::config::FrontConfig;
+pub use self::machine::Front;
+use crate::id::PeerId;
 use crate::node::io::Ticket;
 use crate::wire::signal::Bootstrap;
 
@@ -42,6 +54,19 @@ pub enum FrontInput {
         /// Where from.
         ip: IpAddr,
     },
+    /// How does the front stand? Answered at once by [`FrontOutput::Status`].
+    Status {
+        /// Returned in the answer.
+        ticket: Ticket,
+    },
+    /// The wall clock. To be told every minute or so: clocks are set while a front runs, and a worker's proof
+    /// is judged by it.
+    Clock {
+        /// Unix milliseconds.
+        unix_ms: u64,
+    },
+    /// Close every WebSocket and turn newcomers away from now on.
+    Shutdown,
 }
 
 /// What a front wants done.
@@ -67,6 +92,13 @@ pub enum FrontOutput {
         ticket: Ticket,
         /// The body.
         bootstrap: Bootstrap,
+    },
+    /// The answer to [`FrontInput::Status`].
+    Status {
+        /// Of the input.
+        ticket: Ticket,
+        /// How it stands.
+        status: FrontStatus,
     },
     /// For the log.
     Event(FrontEvent),
@@ -94,4 +126,40 @@ pub enum FrontEvent {
         /// What it did.
         offence: String,
     },
+}
+
+/// How a front stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FrontStatus {
+    /// WebSockets, welcomed or not.
+    pub clients: usize,
+    /// Welcomed peers.
+    pub peers: usize,
+    /// Welcomed workers, by name.
+    pub workers: Vec<WorkerStatus>,
+    /// Swarms that have members.
+    pub swarms: usize,
+    /// Memberships in all swarms.
+    pub memberships: usize,
+    /// Signals handed to the client they were for.
+    pub relayed: u64,
+    /// Signals whose target was not here.
+    pub unreachable: u64,
+    /// Messages that broke a rule.
+    pub faults: u64,
+}
+
+/// How a worker stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WorkerStatus {
+    /// Its name in the ring.
+    pub name: String,
+    /// Its share of the ring.
+    pub capacity: u16,
+    /// Where it serves HTTP.
+    pub http: String,
+    /// Whom to signal.
+    pub peer: PeerId,
+    /// Connected peers it is assigned to.
+    pub assigned: usize,
 }

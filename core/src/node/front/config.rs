@@ -1,0 +1,77 @@
+//! What a front is told before it begins. Numbers only; nothing here acts.
+
+use std::time::Duration;
+
+use super::Budget;
+use crate::auth::SharedKey;
+use crate::ring::DEFAULT_REPLICAS;
+use crate::swarm::SwarmLimits;
+use crate::wire::signal::IceServer;
+
+/// Settings and limits of a front.
+#[derive(Clone, Debug)]
+pub struct FrontConfig {
+    /// The key workers prove to hold.
+    pub key: SharedKey,
+    /// Unix milliseconds at the machine's [`Instant::ZERO`](crate::machine::Instant::ZERO).
+    pub unix_ms: u64,
+    /// Decides every random choice.
+    pub seed: u64,
+    /// Virtual nodes of a worker with capacity 100.
+    pub replicas: u32,
+    /// STUN and TURN servers told to clients, at most [`MAX_SERVERS`](crate::wire::signal::MAX_SERVERS).
+    pub ice_servers: Vec<IceServer>,
+    /// URLs of all fronts told to clients, at most [`MAX_SERVERS`](crate::wire::signal::MAX_SERVERS).
+    pub fronts: Vec<String>,
+    /// How often clients announce, in seconds, 1 to 3600.
+    pub heartbeat_seconds: u32,
+    /// A client that sends nothing for this long is closed.
+    pub idle_timeout: Duration,
+    /// A connection that says no `hello` for this long is closed.
+    pub hello_timeout: Duration,
+    /// After this long without a word from it, a connection loses its name to a newcomer of that name.
+    pub takeover_after: Duration,
+    /// Most WebSockets.
+    pub max_clients: usize,
+    /// Most WebSockets from one IPv4 address or IPv6 /64.
+    pub max_clients_per_ip: usize,
+    /// Most workers.
+    pub max_workers: usize,
+    /// Messages a client may send.
+    pub messages: Budget,
+    /// Faults that are borne with; one more closes.
+    pub faults: Budget,
+    /// Limits on swarms.
+    pub swarms: SwarmLimits,
+}
+
+impl FrontConfig {
+    /// The usual settings and limits.
+    #[must_use]
+    pub const fn new(key: SharedKey, unix_ms: u64, seed: u64) -> Self {
+        let heartbeat_seconds = 30;
+        Self {
+            key,
+            unix_ms,
+            seed,
+            replicas: DEFAULT_REPLICAS,
+            ice_servers: Vec::new(),
+            fronts: Vec::new(),
+            heartbeat_seconds,
+            idle_timeout: Duration::from_secs(45),
+            hello_timeout: Duration::from_secs(10),
+            takeover_after: Duration::from_secs(20),
+            max_clients: 16_384,
+            max_clients_per_ip: 1024,
+            max_workers: 1024,
+            messages: Budget { burst: 200, interval: Duration::from_millis(20) },
+            faults: Budget { burst: 8, interval: Duration::from_secs(60) },
+            swarms: SwarmLimits {
+                swarms: 100_000,
+                members: 10_000,
+                per_client: 256,
+                expiry: Duration::from_secs(3 * heartbeat_seconds as u64),
+            },
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The transport over the `webrtc` crate: its settings, and the table of connections.
+//!
+//! A connection is set up, fed and torn down by tasks of its own ([`super::connection`]); nothing here waits.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
+use kollator_core::wire::signal::IceServer;
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::ice::url::{SchemeType, Url};
+use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
+use tokio::sync::watch;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceServer,
+    SettingEngineBuilder,
+};
+use webrtc::runtime::{Runtime, TokioRuntime};
+
+use super::Transport;
+use super::connection::{Connection, Role};
+use super::socket::Buffered;
+use crate::event::EventSink;
+
+/// Without it a send never waits, and memory grows without bound.
+const SEND_BUFFER: usize = 1 << 20;
+/// The most that browsers take, and this stack.
+const MAX_SCTP_MESSAGE: u32 = 262_144;
+
+/// What to bind for each connection: one UDP socket an address, each one a host candidate.
+#[derive(Clone)]
+pub struct Binding(Arc<dyn Fn() -> Vec<SocketAddr> + Send + Sync>);
+
+impl Binding {
+    /// Every interface that is up, and 127.0.0.1, so that two nodes on one machine without a network find
+    /// each other.
+    #[must_use]
+    pub fn interfaces() -> Self {
+        // The stack expands a wildcard to the addresses of all interfaces but loopback ones.
+        Self::addrs(vec![
+            (Ipv4Addr::UNSPECIFIED, 0).into(),
+            (Ipv6Addr::UNSPECIFIED, 0).into(),
+            (Ipv4Addr::LOCALHOST, 0).into(),
+        ])
+    }
+
+    /// These addresses; port 0 chooses one.
+    #[must_use]
+    pub fn addrs(addrs: Vec<SocketAddr>) -> Self {
+        Self::each(move || addrs.clone())
+    }
+
+    /// What `choose` says, asked once for each connection.
+    #[must_use]
+    pub fn each(choose: impl Fn() -> Vec<SocketAddr> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(choose))
+    }
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Binding").field(&(self.0)()).finish()
+    }
+}
+
+/// Settings of the transport.
+#[derive(Clone, Debug)]
+pub struct RtcConfig {
+    /// Tasks, timers and sockets.
+    pub runtime: Arc<dyn Runtime>,
+    /// Addresses of our candidates.
+    pub binding: Binding,
+    /// STUN and TURN servers.
+    pub ice_servers: Vec<IceServer>,
+    /// Bytes of buffer asked of the kernel for each UDP socket and direction.
+    pub socket_buffer: usize,
+    /// Longest wait for STUN and TURN servers before describing ourselves with the candidates we have.
+    pub gather_timeout: Duration,
+}
+
+impl Default for RtcConfig {
+    fn default() -> Self {
+        Self {
+            runtime: Arc::new(TokioRuntime),
+            binding: Binding::interfaces(),
+            ice_servers: Vec::new(),
+            socket_buffer: 4 << 20,
+            gather_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A STUN or TURN server that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ICE server {url:?}: {reason}")]
+pub struct BadIceServer {
+    /// As it was given.
+    pub url: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What every connection shares.
+#[derive(Debug)]
+pub(super) struct Shared {
+    runtime: Arc<dyn Runtime>,
+    binding: Binding,
+    ice_servers: Vec<RTCIceServer>,
+    pub(super) gather_timeout: Duration,
+    /// Connections that still hold anything.
+    pub(super) live: watch::Sender<usize>,
+}
+
+impl Shared {
+    pub(super) async fn connect(
+        &self,
+        handler: Arc<dyn PeerConnectionEventHandler>,
+    ) -> Result<Arc<dyn PeerConnection>, webrtc::error::Error> {
+        let settings = SettingEngineBuilder::new()
+            .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+            .with_include_loopback_candidate(true)
+            .with_ice_timeouts(
+                Some(Duration::from_millis(1500)),
+                Some(Duration::from_millis(2500)),
+                Some(Duration::from_millis(500)),
+            )
+            .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_SCTP_MESSAGE))
+            .build();
+        let configuration = RTCConfigurationBuilder::new().with_ice_servers(self.ice_servers.clone()).build();
+        let connection = PeerConnectionBuilder::new()
+            .with_configuration(configuration)
+            .with_setting_engine(settings)
+            .with_handler(handler)
+            .with_runtime(self.runtime.clone())
+            .with_udp_addrs((self.binding.0)())
+            .with_data_channel_send_buffer_limit(SEND_BUFFER)
+            .build()
+            .await?;
+        Ok(Arc::new(connection))
+    }
+}
+
+/// The real thing.
+#[derive(Debug)]
+pub struct WebRtc {
+    shared: Arc<Shared>,
+    sink: EventSink<RtcEvent>,
+    connections: BTreeMap<ConnId, Connection>,
+}
+
+impl WebRtc {
+    /// A transport without connections yet.
+    ///
+    /// # Errors
+    /// An ICE server's URL cannot be used.
+    pub fn new(config: RtcConfig, sink: EventSink<RtcEvent>) -> Result<Self, BadIceServer> {
+        let shared = Shared {
+            runtime: Arc::new(Buffered::new(config.runtime, config.socket_buffer)),
+            binding: config.binding,
+            ice_servers: config.ice_servers.into_iter().map(ice_server).collect::<Result<_, _>>()?,
+            gather_timeout: config.gather_timeout,
+            live: watch::Sender::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared), sink, connections: BTreeMap::new() })
+    }
+
+    fn begin(&mut self, conn: ConnId, role: Role) {
+        // Connections that ended by themselves leave their entries behind.
+        self.connections.retain(|_, connection| !connection.is_over());
+        self.connections.insert(conn, Connection::spawn(conn, role, self.shared.clone(), &self.sink));
+    }
+}
+
+impl Transport for WebRtc {
+    fn execute(&mut self, command: RtcCommand) {
+        match command {
+            RtcCommand::Offer { conn } => self.begin(conn, Role::Offer),
+            RtcCommand::Accept { conn, sdp } => self.begin(conn, Role::Accept { sdp }),
+            RtcCommand::SetAnswer { conn, sdp } => {
+                if let Some(connection) = self.connections.get(&conn) {
+                    connection.set_answer(sdp);
+                }
+            }
+            RtcCommand::AddCandidate { conn, candidate } => {
+                if let Some(connection) = self.connections.get(&conn) {
+                    connection.add_candidate(candidate);
+                }
+            }
+            RtcCommand::Send { conn, frame } => {
+                if let Some(connection) = self.connections.get_mut(&conn) {
+                    connection.send(frame);
+                }
+            }
+            RtcCommand::Close { conn } => {
+                if let Some(connection) = self.connections.remove(&conn) {
+                    connection.close();
+                }
+            }
+        }
+    }
+
+    fn idle(&self) -> BoxFuture<'static, ()> {
+        let mut live = self.shared.live.subscribe();
+        Box::pin(async move {
+            // An error says that the last holder of the count is gone, and with it the last connection.
+            let _ = live.wait_for(|live| *live == 0).await;
+        })
+    }
+}
+
+fn ice_server(server: IceServer) -> Result<RTCIceServer, BadIceServer> {
+    for url in &server.urls {
+        let bad = |reason: String| BadIceServer { url: url.clone(), reason };
+        let parsed = Url::parse_url(url).map_err(|error| bad(error.to_string()))?;
+        let turn = matches!(parsed.scheme, SchemeType::Turn | SchemeType::Turns);
+        if turn && (server.username.is_none() || server.credential.is_none()) {
+            return Err(bad("a TURN server needs a username and a credential".into()));
+        }
+    }
+    Ok(RTCIceServer {
+        urls: server.urls,
+        username: server.username.unwrap_or_default(),
+        credential: server.credential.unwrap_or_default(),
+    })
+}
