@@ -16,8 +16,6 @@ pub use self::budget::Budget;
 pub use self::config::FrontConfig;
 pub use self::machine::Front;
 use crate::id::PeerId;
-use crate::node::io::Ticket;
-use crate::wire::signal::Bootstrap;
 
 /// A front's own name for one WebSocket, chosen by the driver, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,18 +45,6 @@ pub enum FrontInput {
         /// The WebSocket.
         client: ClientId,
     },
-    /// `POST /bootstrap`: answered at once by [`FrontOutput::Bootstrap`].
-    Bootstrap {
-        /// Returned in the answer.
-        ticket: Ticket,
-        /// Where from.
-        ip: IpAddr,
-    },
-    /// How does the front stand? Answered at once by [`FrontOutput::Status`].
-    Status {
-        /// Returned in the answer.
-        ticket: Ticket,
-    },
     /// The wall clock. To be told every minute or so: clocks are set while a front runs, and a worker's proof
     /// is judged by it.
     Clock {
@@ -85,20 +71,6 @@ pub enum FrontOutput {
         client: ClientId,
         /// Why, for the log and the close frame.
         reason: String,
-    },
-    /// The answer to [`FrontInput::Bootstrap`].
-    Bootstrap {
-        /// Of the input.
-        ticket: Ticket,
-        /// The body.
-        bootstrap: Bootstrap,
-    },
-    /// The answer to [`FrontInput::Status`].
-    Status {
-        /// Of the input.
-        ticket: Ticket,
-        /// How it stands.
-        status: FrontStatus,
     },
     /// For the log.
     Event(FrontEvent),

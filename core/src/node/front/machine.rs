@@ -79,14 +79,6 @@ impl Machine for Front {
             FrontInput::Connected { client, ip } => self.connected(now, client, ip.to_canonical()),
             FrontInput::Message { client, text } => self.message(now, client, &text),
             FrontInput::Disconnected { client } => self.forget(client, "its connection closed"),
-            FrontInput::Bootstrap { ticket, ip } => {
-                let bootstrap = self.bootstrap(self.worker_for(ip));
-                self.outbox.push(FrontOutput::Bootstrap { ticket, bootstrap });
-            }
-            FrontInput::Status { ticket } => {
-                let status = self.status();
-                self.outbox.push(FrontOutput::Status { ticket, status });
-            }
             FrontInput::Clock { unix_ms } => self.clock = (now, unix_ms),
             FrontInput::Shutdown => self.shut_down(),
         }
@@ -129,6 +121,12 @@ impl Front {
             outbox: Outbox::default(),
             config,
         }
+    }
+
+    /// What a newcomer from `ip` needs to begin: the answer to `POST /bootstrap`.
+    #[must_use]
+    pub fn bootstrap(&self, ip: IpAddr) -> Bootstrap {
+        self.bootstrap_with(self.worker_for(ip))
     }
 
     /// How the front stands.
@@ -301,11 +299,11 @@ impl Front {
     }
 
     fn welcome(&mut self, client: ClientId, worker: Option<Arc<WorkerInfo>>) {
-        let bootstrap = self.bootstrap(worker);
+        let bootstrap = self.bootstrap_with(worker);
         self.send(client, &FromFront::Welcome(bootstrap));
     }
 
-    fn bootstrap(&self, worker: Option<Arc<WorkerInfo>>) -> Bootstrap {
+    fn bootstrap_with(&self, worker: Option<Arc<WorkerInfo>>) -> Bootstrap {
         Bootstrap {
             worker: worker.map(Arc::unwrap_or_clone),
             ice_servers: self.config.ice_servers.clone(),

@@ -11,12 +11,9 @@ use super::{Budget, ClientId, Front, FrontConfig, FrontEvent, FrontInput, FrontO
 use crate::auth::SharedKey;
 use crate::id::{Digest, InfoHash, PeerId};
 use crate::machine::{Instant, Machine};
-use crate::node::io::Ticket;
 use crate::ring::{Key, Ring};
 use crate::swarm::SwarmLimits;
-use crate::wire::signal::{
-    Bootstrap, ErrorCode, FromFront, Role, Signal, ToFront, VERSION, WorkerHello, WorkerInfo,
-};
+use crate::wire::signal::{ErrorCode, FromFront, Role, Signal, ToFront, VERSION, WorkerHello, WorkerInfo};
 
 const UNIX_MS: u64 = 1_767_225_600_000;
 
@@ -92,7 +89,6 @@ struct Heard {
     messages: Vec<(ClientId, FromFront)>,
     closed: Vec<(ClientId, String)>,
     events: Vec<FrontEvent>,
-    bootstrap: Option<Bootstrap>,
 }
 
 impl Heard {
@@ -152,8 +148,6 @@ impl World {
                     self.open.remove(&client).expect("closed once");
                     heard.closed.push((client, reason));
                 }
-                FrontOutput::Bootstrap { bootstrap, .. } => heard.bootstrap = Some(bootstrap),
-                FrontOutput::Status { .. } => {}
                 FrontOutput::Event(event) => heard.events.push(event),
             }
         }
@@ -269,7 +263,6 @@ enum Op {
     Junk { client: u8, text: String },
     Ping { client: u8 },
     Disconnect { client: u8 },
-    Bootstrap { ip: u8 },
     Pass { ms: u64 },
 }
 
@@ -288,7 +281,6 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (client.clone(), "\\PC{0,20}").prop_map(|(client, text)| Op::Junk { client, text }),
         2 => client.clone().prop_map(|client| Op::Ping { client }),
         2 => client.prop_map(|client| Op::Disconnect { client }),
-        1 => (0..6u8).prop_map(|ip| Op::Bootstrap { ip }),
         3 => prop_oneof![0..50u64, 0..30_000u64].prop_map(|ms| Op::Pass { ms }),
     ]
 }
@@ -378,10 +370,6 @@ fn run(ops: &[Op]) -> World {
                 let client = pick(&world, client);
                 world.step(FrontInput::Disconnected { client });
             }
-            Op::Bootstrap { ip: n } => {
-                let heard = world.step(FrontInput::Bootstrap { ticket: Ticket(0), ip: ip(n) });
-                assert!(heard.bootstrap.is_some());
-            }
             Op::Pass { ms } => {
                 world.pass(Duration::from_millis(ms));
             }
@@ -415,8 +403,7 @@ fn a_newcomer_is_welcomed_with_its_worker() {
     let worker = welcome.worker.as_ref().expect("a worker is up");
     assert_eq!((worker.name.as_str(), worker.peer, worker.http.as_str()), ("w1", peer(10), "http://w1:8081"));
     assert_eq!(welcome.heartbeat_seconds, 30);
-    let heard = world.step(FrontInput::Bootstrap { ticket: Ticket(1), ip: ip(0) });
-    assert_eq!(heard.bootstrap.as_ref(), Some(welcome));
+    assert_eq!(world.front.bootstrap(ip(0)), *welcome);
 }
 
 #[test]
