@@ -87,6 +87,7 @@ impl Open {
                     *block = Block::Asked(vec![source]);
                     self.missing -= 1;
                 }
+                Block::Asked(by) if by.contains(&source) => {}
                 Block::Asked(by) => by.push(source),
                 Block::Here | Block::Done => unreachable!("a block that is here is not asked for"),
             }

@@ -231,10 +231,6 @@ impl Download {
     pub fn unwant(&mut self, now: Instant, slot: u32) {
         if self.chunks.contains_key(&slot) {
             self.forget(slot);
-            let conns: Vec<ConnId> = self.sources.keys().copied().collect();
-            for conn in conns {
-                self.cancel_useless(conn, slot);
-            }
             for source in self.sources.values_mut() {
                 if !source.has_all {
                     source.except.remove(&slot);
@@ -324,7 +320,13 @@ impl Download {
 
         let open = self.chunks.get_mut(&slot).and_then(|chunk| chunk.open.as_mut());
         let open = open.expect("a chunk with a request is open");
-        let rivals = rivals(open, conn, first, count);
+        let mut rivals = rivals(open, conn, first, count);
+        // Blocks that were lost on their way may have been asked of the same source twice.
+        let overlaps =
+            |asked: &super::source::Request| asked.slot == slot && asked.next < first + count && first < asked.end;
+        if source.requests.values().any(overlaps) {
+            rivals.insert(conn);
+        }
         for (start, len) in open.arrive(first, count) {
             let from = usize::from(start - first) * BLOCK_LEN as usize;
             let size = id.range_len(start, len).expect("a run inside the chunk");
@@ -426,7 +428,7 @@ impl Download {
                 self.out.push(gained);
                 self.complete(pending.slot);
             }
-            Err(()) => open.lose(pending.first, pending.first + pending.count),
+            Err(()) => self.lose(&pending),
         }
         self.fill(now);
     }
@@ -485,10 +487,24 @@ impl Download {
             Err(_) => {
                 let pending = self.pending.remove(&ticket).expect("it was there a line ago");
                 self.held -= pending.bytes;
-                let open = self.chunks.get_mut(&pending.slot).and_then(|chunk| chunk.open.as_mut());
-                let open = open.expect("pending blocks belong to an open chunk");
-                open.lose(pending.first, pending.first + pending.count);
+                self.lose(&pending);
                 self.blame(now, pending.conn, Offence::WrongBlock);
+            }
+        }
+    }
+
+    /// Blocks that came are worth nothing: others may still owe them, else they are missing.
+    fn lose(&mut self, pending: &Pending) {
+        let open = self.chunks.get_mut(&pending.slot).and_then(|chunk| chunk.open.as_mut());
+        let open = open.expect("pending blocks belong to an open chunk");
+        let (first, end) = (pending.first, pending.first + pending.count);
+        open.lose(first, end);
+        for (conn, source) in &self.sources {
+            for asked in source.requests.values().filter(|asked| asked.slot == pending.slot) {
+                let (from, to) = (asked.next.max(first), asked.end.min(end));
+                if from < to {
+                    open.ask(*conn, from, to - from);
+                }
             }
         }
     }
@@ -535,7 +551,7 @@ impl Download {
         }
     }
 
-    /// Drops a chunk and what is pending for it.
+    /// Drops a chunk, what is pending for it and what is asked for it.
     fn forget(&mut self, slot: u32) {
         let Some(chunk) = self.chunks.remove(&slot) else { return };
         self.claimed.remove(&slot);
@@ -553,6 +569,10 @@ impl Download {
             let before = source.leaf_requests.len();
             source.leaf_requests.retain(|_, asked| *asked != slot);
             source.late_answers += (before - source.leaf_requests.len()) as u32;
+        }
+        let conns: Vec<ConnId> = self.sources.keys().copied().collect();
+        for conn in conns {
+            self.cancel_useless(conn, slot);
         }
     }
 }
