@@ -39,7 +39,8 @@ pub struct ShareRef {
 pub enum LinkError {
     /// It is none of the forms.
     #[error(
-        "{got} is neither a share link (https://FRONT/#INFOHASH), a magnet link (magnet:?xt=urn:btmh:…) nor an info hash (64 hexadecimal digits)"
+        "{got} is neither a share link (https://FRONT/#INFOHASH), a magnet link (magnet:?xt=urn:btmh:…) \
+         nor an info hash (64 hexadecimal digits)"
     )]
     Form {
         /// The text, quoted and shortened.

@@ -48,7 +48,10 @@ proptest! {
     }
 
     #[test]
-    fn a_share_link_reads_back_but_for_trackers_and_web_seeds(share in share(), front in "https?://[a-z]{1,9}(:[0-9]{1,5})?") {
+    fn a_share_link_reads_back_but_for_trackers_and_web_seeds(
+        share in share(),
+        front in "https?://[a-z]{1,9}(:[0-9]{1,5})?",
+    ) {
         let mut fronts = vec![front.clone()];
         fronts.extend(share.fronts.iter().filter(|other| **other != front).cloned());
         let read = ShareRef { fronts, trackers: vec![], web_seeds: vec![], ..share.clone() };
@@ -122,8 +125,8 @@ fn every_form_names_the_share() {
 fn fields_are_read() {
     let tracker = "http://tracker/announce?a=b&c=d";
     let text = format!(
-        "magnet:?xt=urn:btmh:1220{HASH}&dn=two+words&tr=http%3A%2F%2Ftracker%2Fannounce%3Fa%3Db%26c%3Dd&tr.1=udp://t:1\
-         &ws=https://seed/&x.front=https://front/&dn=ignored"
+        "magnet:?xt=urn:btmh:1220{HASH}&dn=two+words&tr=http%3A%2F%2Ftracker%2Fannounce%3Fa%3Db%26c%3Dd\
+         &tr.1=udp://t:1&ws=https://seed/&x.front=https://front/&dn=ignored"
     );
     let share = parse(&text).unwrap();
     assert_eq!(share.name.as_deref(), Some("two words"));

@@ -71,7 +71,8 @@ fn hashes(seed: u64, length: u64, piece_length: u32) -> Vec<Digest> {
 
 fn component() -> impl Strategy<Value = String> {
     prop_oneof![
-        8 => proptest::sample::select(vec!["a", "b", "c", "...", "C:", "文件", "файл.txt", "Ünï", "a b"]).prop_map(str::to_owned),
+        8 => proptest::sample::select(vec!["a", "b", "c", "...", "C:", "文件", "файл.txt", "Ünï", "a b"])
+            .prop_map(str::to_owned),
         1 => "[^/\\\\\\pC]{1,20}".prop_filter("a relative name", |name| name != "." && name != ".."),
         1 => proptest::sample::select(vec!["", ".", "..", "a/b", "a\\b", "\0", "a\nb"]).prop_map(str::to_owned),
     ]

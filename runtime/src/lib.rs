@@ -10,3 +10,4 @@ pub mod event;
 pub mod link;
 pub mod net;
 pub mod rtc;
+pub mod storage;

@@ -1,1 +1,3 @@
-//! Skeleton.
+//! A whole Kollator network on one machine: its embedded S3 server, test doubles and benchmarks.
+
+pub mod s3;

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use lru::LruCache;
 
 use super::cache::{Cache, CacheStats, Pin, Room};
-use super::cached_len;
 use super::effect::{Effect, EffectDone, Key, Outcome, Part, PartData};
 use super::torrents::Torrents;
+use super::{MAX_KO_LEN, cached_len};
 use crate::id::{ChunkId, InfoHash};
 use crate::machine::{Instant, Outbox, earliest};
 use crate::merkle::VerifiedChunk;
@@ -302,8 +302,13 @@ impl Store {
         if self.known.get(&id).is_some() {
             return self.answer(Answer::Stored { ticket, result: Ok(()) });
         }
+        let length = u64::from(id.length());
+        if length > self.config.max_memory {
+            let why = format!("a chunk of {length} bytes is more than memory is allowed");
+            return self.answer(Answer::Stored { ticket, result: Err(StoreError::Failed(why)) });
+        }
         let is_held = self.chunks.get(&id).is_some_and(|active| active.data.is_some());
-        if self.waiting >= self.config.max_waiting || !(is_held || self.has_room_for(u64::from(id.length()))) {
+        if self.waiting >= self.config.max_waiting || !(is_held || self.has_room_for(length)) {
             return self.answer(Answer::Stored { ticket, result: Err(StoreError::Busy) });
         }
         self.waiting += 1;
@@ -350,6 +355,10 @@ impl Store {
     /// Asks for a `.ko`, which must have this info hash, to be stored for good: [`Answer::Stored`].
     pub fn put_torrent(&mut self, now: Instant, ticket: Ticket, info_hash: InfoHash, ko: Bytes) {
         let length = ko.len() as u64;
+        if length > MAX_KO_LEN.min(self.config.max_memory) {
+            let why = format!("a .ko of {length} bytes is too long");
+            return self.answer(Answer::Stored { ticket, result: Err(StoreError::Failed(why)) });
+        }
         if self.waiting >= self.config.max_waiting || !self.has_room_for(length) {
             return self.answer(Answer::Stored { ticket, result: Err(StoreError::Busy) });
         }
@@ -399,7 +408,8 @@ impl Store {
         self.outbox.pop()
     }
 
-    /// Bytes of chunks and `.ko`s in memory, those being fetched included; never more than the limit.
+    /// Bytes of chunks and `.ko`s in memory on their way in or out, chunks being fetched included; never more
+    /// than the limit. Parts read from the cache are not counted: they are as many as the waiting tickets.
     #[must_use]
     pub const fn memory_in_use(&self) -> u64 {
         self.held_bytes + self.fetching_bytes

@@ -12,6 +12,9 @@ pub use machine::{Answer, Config, Fault, Output, Stats, Store, StoreError};
 
 use crate::id::ChunkId;
 
+/// Most bytes of a `.ko` that is stored: the hashes of a million pieces.
+pub const MAX_KO_LEN: u64 = 32 << 20;
+
 /// Bytes that a cached chunk takes besides its data and its leaf hashes: the footer that says they are whole.
 pub const CACHE_FOOTER_LEN: u64 = 64;
 

@@ -1,0 +1,49 @@
+//! What every backing store can do, whether it is S3 or a folder: keep objects for good.
+
+use bytes::Bytes;
+use kollator_core::node::io::DiskError;
+use kollator_core::store::{Key, MAX_KO_LEN};
+
+/// Whether a put may replace an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutMode {
+    /// An object that is there at the same length is right: an object's name decides its content.
+    Create,
+    /// What is there is wrong or out of date.
+    Replace,
+}
+
+/// Keeps objects for good. Does not know what they mean: who gets one must verify it.
+#[async_trait::async_trait]
+pub trait Backing: Send + Sync + 'static {
+    /// The object's bytes; `None` if there is no such object. Retries by itself.
+    ///
+    /// # Errors
+    /// If it could not be read, or has a length that no object of this name has.
+    async fn get(&self, key: Key) -> Result<Option<Bytes>, DiskError>;
+
+    /// Keeps an object for good: durable when it returns. Retries by itself.
+    ///
+    /// # Errors
+    /// If that failed; it may have been applied all the same.
+    async fn put(&self, key: Key, body: Bytes, mode: PutMode) -> Result<(), DiskError>;
+
+    /// Whether there is such an object, of a length that its name allows. Retries by itself.
+    ///
+    /// # Errors
+    /// If that could not be found out.
+    async fn has(&self, key: Key) -> Result<bool, DiskError>;
+}
+
+/// Whether an object of this name may be `length` bytes long.
+pub(super) fn allows_length(key: Key, length: u64) -> bool {
+    match key {
+        Key::Chunk(chunk) => length == u64::from(chunk.length()),
+        Key::Torrent(_) => (1..=MAX_KO_LEN).contains(&length),
+    }
+}
+
+/// The error of an object whose length is wrong.
+pub(super) fn wrong_length(key: Key, length: u64) -> DiskError {
+    DiskError(format!("{key} is {length} bytes long, which it cannot be"))
+}

@@ -1,0 +1,164 @@
+//! The cache on disk: one file a chunk, in 256 folders by the first byte of its root.
+//!
+//! Every method blocks. Which chunks are kept is not decided here.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use kollator_core::id::ChunkId;
+use kollator_core::merkle::VerifiedChunk;
+use kollator_core::node::io::DiskError;
+use kollator_core::store::{Part, PartData};
+use lru::LruCache;
+
+use super::{atomic, cache_file};
+
+/// Files kept open for reading.
+const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
+/// Marks the folder as a cache, and keeps a second process out of it.
+const LOCK_NAME: &str = "kollator-cache.lock";
+
+/// A folder of cached chunks, held by this process alone.
+#[derive(Debug)]
+pub struct CacheDir {
+    root: PathBuf,
+    open: Mutex<LruCache<ChunkId, Arc<File>>>,
+    _lock: File,
+}
+
+impl CacheDir {
+    /// Opens the cache in `root`, creating it if it is missing, removes what a crash left half done, and says which
+    /// chunks are there and how long ago each was last used. Does not read the chunks' data.
+    ///
+    /// # Errors
+    /// If the folder cannot be used, another process uses it, or it holds something else than a cache.
+    pub fn open(root: impl Into<PathBuf>) -> Result<(Self, Vec<(ChunkId, Duration)>), DiskError> {
+        let root = root.into();
+        let lock = lock(&root)?;
+        let now = SystemTime::now();
+        let mut found = Vec::new();
+        for folder in 0..=u8::MAX {
+            let folder = root.join(format!("{folder:02x}"));
+            fs::create_dir_all(&folder)
+                .and_then(|()| recover(&folder, now, &mut found))
+                .map_err(|error| explain("open the cache folder", &folder, &error))?;
+        }
+        let open = Mutex::new(LruCache::new(MAX_OPEN));
+        Ok((Self { root, open, _lock: lock }, found))
+    }
+
+    /// Reads a part of a cached chunk.
+    ///
+    /// # Errors
+    /// If the chunk is not there, or its file is not whole: it is to be removed.
+    pub fn read(&self, chunk: ChunkId, part: Part) -> Result<PartData, DiskError> {
+        let path = self.path(chunk);
+        let file = self.file(chunk).map_err(|error| explain("open", &path, &error))?;
+        let data = match part {
+            Part::Leaves => cache_file::read_leaves(&file, chunk).map(PartData::Leaves),
+            Part::Blocks { first, count } => {
+                cache_file::read_blocks(&file, chunk, first, count).map(|blocks| PartData::Blocks(blocks.into()))
+            }
+        };
+        data.map_err(|error| explain("read", &path, &error))
+    }
+
+    /// Writes a chunk and its leaf hashes: whole or not at all, whatever crashes. Durable when it returns.
+    ///
+    /// # Errors
+    /// If the disk refuses: whether the chunk is there is not known.
+    pub fn write(&self, chunk: &VerifiedChunk) -> Result<(), DiskError> {
+        let path = self.path(chunk.id());
+        let temporary = path.with_file_name(format!("{}.tmp", cache_file::name(chunk.id())));
+        atomic::write(&temporary, &path, &[chunk.data(), &cache_file::trailer(chunk)])
+            .map_err(|error| explain("write", &path, &error))
+    }
+
+    /// Removes a chunk, if it is there.
+    ///
+    /// # Errors
+    /// If the disk refuses: it may still be there.
+    pub fn remove(&self, chunk: ChunkId) -> Result<(), DiskError> {
+        let path = self.path(chunk);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.pop(&chunk);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(explain("remove", &path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self, chunk: ChunkId) -> PathBuf {
+        self.root.join(format!("{:02x}", chunk.root().0[0])).join(cache_file::name(chunk))
+    }
+
+    /// The open file of a chunk. Opened under the lock, so that no file outlives its removal here.
+    fn file(&self, chunk: ChunkId) -> io::Result<Arc<File>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open.get(&chunk) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(File::open(self.path(chunk))?);
+        // Tells the next run when it was last used. Where that fails, it will look older than it is.
+        let _ = file.set_modified(SystemTime::now());
+        open.put(chunk, Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+/// Takes the folder for this process. A folder that holds something else is refused: recovery removes files.
+fn lock(root: &Path) -> Result<File, DiskError> {
+    fs::create_dir_all(root).map_err(|error| explain("create the cache folder", root, &error))?;
+    let path = root.join(LOCK_NAME);
+    let is_cache = path.exists();
+    let mut entries = fs::read_dir(root).map_err(|error| explain("list the cache folder", root, &error))?;
+    if !is_cache && entries.next().is_some() {
+        return Err(explain("use the cache folder", root, &"it holds other files: name an empty folder"));
+    }
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| explain("open", &path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(explain("use the cache folder", root, &"another process uses it")),
+        Err(TryLockError::Error(error)) => Err(explain("lock", &path, &error)),
+    }
+}
+
+/// Adds the whole chunks of one folder to `found` and removes every other file.
+fn recover(folder: &Path, now: SystemTime, found: &mut Vec<(ChunkId, Duration)>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            tracing::warn!(path = %path.display(), "a folder in the cache is none of its own: left alone");
+            continue;
+        }
+        let chunk = entry.file_name().to_str().and_then(cache_file::parse_name);
+        let chunk = chunk.filter(|chunk| folder.ends_with(format!("{:02x}", chunk.root().0[0])));
+        match chunk.ok_or_else(|| "not the name of a chunk".to_owned()).and_then(|chunk| age(&path, chunk, now)) {
+            Ok(known) => found.push(known),
+            Err(why) => {
+                tracing::warn!(path = %path.display(), why, "removing a file that is no whole chunk");
+                fs::remove_file(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The chunk with the time since its file was last used, if the file is whole.
+fn age(path: &Path, chunk: ChunkId, now: SystemTime) -> Result<(ChunkId, Duration), String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    cache_file::read_leaves(&file, chunk)?;
+    let used = file.metadata().and_then(|metadata| metadata.modified()).map_err(|error| error.to_string())?;
+    // A clock that was set back makes a file of the future: it counts as just used.
+    Ok((chunk, now.duration_since(used).unwrap_or_default()))
+}
+
+fn explain(doing: &str, path: &Path, why: &dyn std::fmt::Display) -> DiskError {
+    DiskError(format!("could not {doing} {}: {why}", path.display()))
+}

@@ -1,0 +1,98 @@
+//! What a cached chunk looks like on disk, and how to tell a whole file from any other.
+//!
+//! A file is the chunk's data, then its leaf hashes (32 bytes a block), then a footer of 64 bytes:
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 8 | `KOLCHUNK` |
+//! | 4 | version, 1, big-endian |
+//! | 4 | length of the data, big-endian |
+//! | 1 | height of the tree |
+//! | 15 | zero |
+//! | 32 | SHA-256 of the above and of the leaf hashes, in this order |
+//!
+//! So leaves can be read and trusted without hashing the data. The data is trusted as it was when it was
+//! written: whoever receives a block verifies it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use kollator_core::id::{ChunkId, Digest};
+use kollator_core::merkle::VerifiedChunk;
+use kollator_core::store::{CACHE_FOOTER_LEN, cached_len};
+use sha2::{Digest as _, Sha256};
+
+const MAGIC: &[u8; 8] = b"KOLCHUNK";
+const VERSION: u32 = 1;
+const FOOTER_LEN: usize = CACHE_FOOTER_LEN as usize;
+const HEADER_LEN: usize = 32;
+const DIGEST_LEN: usize = 32;
+
+/// The name of a chunk's file: `<root>.<length>.<height>`.
+pub(super) fn name(chunk: ChunkId) -> String {
+    format!("{}.{}.{}", chunk.root(), chunk.length(), chunk.height())
+}
+
+/// The chunk that a file name names; `None` if it is not a name that [`name`] gives.
+pub(super) fn parse_name(file: &str) -> Option<ChunkId> {
+    let mut fields = file.split('.');
+    let (root, length, height) = (fields.next()?, fields.next()?, fields.next()?);
+    let chunk = ChunkId::new(root.parse().ok()?, length.parse().ok()?, height.parse().ok()?)?;
+    (name(chunk) == file).then_some(chunk)
+}
+
+/// What follows the data: leaf hashes and footer.
+pub(super) fn trailer(chunk: &VerifiedChunk) -> Vec<u8> {
+    let leaves: Vec<u8> = chunk.leaves().hashes().iter().flat_map(|leaf| leaf.0).collect();
+    let header = header(chunk.id());
+    let digest = digest(&header, &leaves);
+    [&leaves[..], &header, &digest].concat()
+}
+
+/// The leaf hashes in the chunk's file.
+///
+/// # Errors
+/// What is wrong with the file, if it is not whole.
+pub(super) fn read_leaves(file: &File, chunk: ChunkId) -> Result<Vec<Digest>, String> {
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    if length != cached_len(chunk) {
+        return Err(format!("{length} bytes instead of {}", cached_len(chunk)));
+    }
+    let mut trailer = vec![0; usize::from(chunk.blocks()) * DIGEST_LEN + FOOTER_LEN];
+    file.read_exact_at(&mut trailer, u64::from(chunk.length())).map_err(|error| error.to_string())?;
+    let (leaves, footer) = trailer.split_at(trailer.len() - FOOTER_LEN);
+    let header = header(chunk);
+    if footer[..HEADER_LEN] != header || footer[HEADER_LEN..] != digest(&header, leaves) {
+        return Err("its leaf hashes are not as they were written".into());
+    }
+    let leaves = leaves.chunks_exact(DIGEST_LEN);
+    Ok(leaves.map(|leaf| Digest(leaf.try_into().expect("chunks of that size"))).collect())
+}
+
+/// The bytes of `count` blocks from `first` on.
+///
+/// # Errors
+/// What is wrong with the file, if it has no such bytes, or with the range.
+pub(super) fn read_blocks(file: &File, chunk: ChunkId, first: u16, count: u16) -> Result<Vec<u8>, String> {
+    let length = chunk.range_len(first, count).ok_or("the chunk has no such blocks")?;
+    let mut blocks = vec![0; length as usize];
+    let offset = u64::from(first) * u64::from(kollator_core::merkle::BLOCK_LEN);
+    file.read_exact_at(&mut blocks, offset).map_err(|error| error.to_string())?;
+    Ok(blocks)
+}
+
+fn header(chunk: ChunkId) -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_be_bytes());
+    header[12..16].copy_from_slice(&chunk.length().to_be_bytes());
+    header[16] = chunk.height();
+    header
+}
+
+fn digest(header: &[u8], leaves: &[u8]) -> [u8; DIGEST_LEN] {
+    let mut hash = Sha256::new();
+    hash.update(header);
+    hash.update(leaves);
+    hash.finalize().into()
+}

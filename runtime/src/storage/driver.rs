@@ -1,0 +1,129 @@
+//! Does what the store machine asks, off the caller's task, and verifies whatever comes back from outside.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use kollator_core::id::{ChunkId, InfoHash};
+use kollator_core::merkle::VerifiedChunk;
+use kollator_core::metainfo::Metainfo;
+use kollator_core::node::io::DiskError;
+use kollator_core::store::{Effect, EffectDone, Key, Outcome};
+
+use super::backing::{Backing, PutMode};
+use super::cache_dir::CacheDir;
+use crate::blocking::Blocking;
+
+/// Most objects remembered as wrong in the backing store. Beyond it, the smallest names are forgotten.
+const MAX_WRONG: usize = 4096;
+
+/// Executes [`Effect`]s. Clones drive the same disk and backing store.
+#[derive(Clone)]
+pub struct StoreDriver(Arc<Inner>);
+
+struct Inner {
+    cache: CacheDir,
+    backing: Arc<dyn Backing>,
+    blocking: Blocking,
+    /// Objects of the backing store whose content was wrong: they count as missing, and are replaced when put.
+    wrong: Mutex<BTreeSet<Key>>,
+}
+
+impl std::fmt::Debug for StoreDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreDriver").field("cache", &self.0.cache).finish_non_exhaustive()
+    }
+}
+
+impl StoreDriver {
+    /// Drives `cache` and `backing`; disk work and hashing go through `blocking`.
+    #[must_use]
+    pub fn new(cache: CacheDir, backing: Arc<dyn Backing>, blocking: Blocking) -> Self {
+        Self(Arc::new(Inner { cache, backing, blocking, wrong: Mutex::default() }))
+    }
+
+    /// Does one effect. The future is to be spawned: it ends when the effect is done, with the machine's answer.
+    pub fn execute(&self, effect: Effect) -> impl Future<Output = EffectDone> + Send + 'static {
+        let driver = self.clone();
+        async move {
+            let (ticket, outcome) = match effect {
+                Effect::CacheRead { ticket, chunk, part } => {
+                    let read = move |cache: &CacheDir| cache.read(chunk, part).map(Outcome::Read);
+                    (ticket, driver.on_disk(read).await)
+                }
+                Effect::CacheWrite { ticket, chunk } => {
+                    let write = move |cache: &CacheDir| cache.write(&chunk).map(|()| Outcome::Done);
+                    (ticket, driver.on_disk(write).await)
+                }
+                Effect::CacheRemove { ticket, chunk } => {
+                    let remove = move |cache: &CacheDir| cache.remove(chunk).map(|()| Outcome::Done);
+                    (ticket, driver.on_disk(remove).await)
+                }
+                Effect::FetchChunk { ticket, chunk } => {
+                    (ticket, driver.fetch_chunk(chunk).await.map(Outcome::Chunk))
+                }
+                Effect::FetchTorrent { ticket, info_hash } => {
+                    (ticket, driver.fetch_torrent(info_hash).await.map(Outcome::Torrent))
+                }
+                Effect::PutChunk { ticket, chunk } => {
+                    let put = driver.put(Key::Chunk(chunk.id()), chunk.data().clone(), PutMode::Create);
+                    (ticket, put.await.map(|()| Outcome::Done))
+                }
+                Effect::PutTorrent { ticket, info_hash, ko } => {
+                    // Keys outside `info` may differ, so another `.ko` of the same share is no reason to skip it.
+                    let put = driver.put(Key::Torrent(info_hash), ko, PutMode::Replace);
+                    (ticket, put.await.map(|()| Outcome::Done))
+                }
+                Effect::Exists { ticket, key } => (ticket, driver.has(key).await.map(Outcome::Exists)),
+            };
+            EffectDone { ticket, outcome: outcome.unwrap_or_else(Outcome::Failed) }
+        }
+    }
+
+    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&CacheDir) -> T + Send + 'static) -> T {
+        let inner = Arc::clone(&self.0);
+        self.0.blocking.run(move || work(&inner.cache)).await
+    }
+
+    async fn fetch_chunk(&self, chunk: ChunkId) -> Result<Option<VerifiedChunk>, DiskError> {
+        let Some(body) = self.0.backing.get(Key::Chunk(chunk)).await? else { return Ok(None) };
+        let verified = self.0.blocking.run(move || VerifiedChunk::verify(chunk, body)).await;
+        let verified = verified.ok_or_else(|| self.condemn(Key::Chunk(chunk), &"its bytes are not the chunk"))?;
+        Ok(Some(verified))
+    }
+
+    async fn fetch_torrent(&self, info_hash: InfoHash) -> Result<Option<Bytes>, DiskError> {
+        let key = Key::Torrent(info_hash);
+        let Some(ko) = self.0.backing.get(key).await? else { return Ok(None) };
+        match self.0.blocking.run(move || Metainfo::parse(ko)).await {
+            Ok(metainfo) if metainfo.info_hash() == info_hash => Ok(Some(metainfo.raw().clone())),
+            Ok(other) => Err(self.condemn(key, &format_args!("it is the share {}", other.info_hash()))),
+            Err(error) => Err(self.condemn(key, &error)),
+        }
+    }
+
+    async fn put(&self, key: Key, body: Bytes, mode: PutMode) -> Result<(), DiskError> {
+        let mode = if self.is_wrong(key) { PutMode::Replace } else { mode };
+        self.0.backing.put(key, body, mode).await?;
+        self.0.wrong.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        Ok(())
+    }
+
+    async fn has(&self, key: Key) -> Result<bool, DiskError> {
+        Ok(!self.is_wrong(key) && self.0.backing.has(key).await?)
+    }
+
+    fn is_wrong(&self, key: Key) -> bool {
+        self.0.wrong.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
+    }
+
+    /// Remembers that the object is wrong.
+    fn condemn(&self, key: Key, why: &dyn std::fmt::Display) -> DiskError {
+        let mut wrong = self.0.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.insert(key);
+        if wrong.len() > MAX_WRONG {
+            wrong.pop_first();
+        }
+        DiskError(format!("{key} is wrong in the backing store: {why}"))
+    }
+}

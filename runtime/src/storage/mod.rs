@@ -1,0 +1,18 @@
+//! A worker's disk and S3: does what the store machine asks ([`StoreDriver`]) and decides nothing.
+//!
+//! [`CacheDir`] is the bounded cache on disk; a [`Backing`] keeps everything for good, in S3 ([`S3Backing`]) or
+//! in a local directory ([`DirBacking`]). Nothing that was not verified leaves this module.
+
+mod atomic;
+mod backing;
+mod cache_dir;
+mod cache_file;
+mod dir;
+mod driver;
+mod s3;
+
+pub use backing::{Backing, PutMode};
+pub use cache_dir::CacheDir;
+pub use dir::DirBacking;
+pub use driver::StoreDriver;
+pub use s3::{S3Backing, S3Settings};
