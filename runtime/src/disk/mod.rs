@@ -1,0 +1,228 @@
+//! A peer's disk: hashes what is shared, reads what is offered, writes what is downloaded.
+//!
+//! [`Disk`] answers the machine's [`DiskCommand`]s. It decides nothing: which blocks are right is the machine's
+//! to say, and only verified ones reach [`DiskCommand::Write`].
+
+mod handles;
+mod output;
+mod parallel;
+mod path;
+mod scan;
+mod share;
+mod source;
+mod state;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use kollator_core::id::{Digest, InfoHash};
+use kollator_core::merkle::{BLOCK_LEN, HashedBlocks};
+use kollator_core::metainfo::Metainfo;
+use kollator_core::node::io::{Claim, DiskCommand, DiskError, DiskEvent};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+
+use crate::blocking::Blocking;
+
+use output::Output;
+use parallel::Buffer;
+use path::failed;
+
+pub use output::OutputOptions;
+pub use scan::ShareError;
+pub use share::{HashedShare, ShareOptions, hash_share};
+pub use source::Source;
+
+/// Most commands that one thread takes at once: what a switch between threads costs is shared by them.
+const BATCH: usize = 16;
+
+/// The files of every share this process offers or downloads. Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    shares: Arc<Mutex<BTreeMap<InfoHash, Share>>>,
+}
+
+#[derive(Clone, Debug)]
+enum Share {
+    /// To be downloaded, not prepared yet.
+    Wanted(OutputOptions),
+    /// Being read, and written if it is a download.
+    Open(Arc<Content>),
+}
+
+/// Where the pieces of a share are.
+#[derive(Debug)]
+struct Content {
+    metainfo: Arc<Metainfo>,
+    files: Files,
+}
+
+#[derive(Debug)]
+enum Files {
+    Shared(Source),
+    Downloaded(Output),
+}
+
+impl Disk {
+    /// Makes the content of a hashed share readable.
+    pub fn offer(&self, metainfo: Arc<Metainfo>, source: Source) {
+        let info_hash = metainfo.info_hash();
+        let content = Content { metainfo, files: Files::Shared(source) };
+        self.shares().insert(info_hash, Share::Open(Arc::new(content)));
+    }
+
+    /// Says where the download of a share is to go, before its [`DiskCommand::Prepare`].
+    pub fn expect(&self, info_hash: InfoHash, options: OutputOptions) {
+        self.shares().insert(info_hash, Share::Wanted(options));
+    }
+
+    /// Where the download of a share is, or will be once it is finished; `None` before it is prepared.
+    #[must_use]
+    pub fn output_path(&self, info_hash: InfoHash) -> Option<PathBuf> {
+        let content = self.content(info_hash).ok()?;
+        content.output().ok().map(|output| output.path().to_owned())
+    }
+
+    /// Carries commands out until the sender is gone and tells `answer` what came of each; commands that are
+    /// waiting together may be answered in another order. One lane of several on threads; one for a simulator.
+    pub async fn serve(
+        self,
+        blocking: Blocking,
+        lanes: usize,
+        commands: mpsc::UnboundedReceiver<DiskCommand>,
+        answer: impl Fn(DiskEvent) + Clone + Send + 'static,
+    ) {
+        let commands = Arc::new(AsyncMutex::new(commands));
+        let mut running = tokio::task::JoinSet::new();
+        for _ in 0..lanes {
+            let (disk, blocking) = (self.clone(), blocking.clone());
+            let (commands, answer) = (Arc::clone(&commands), answer.clone());
+            running.spawn(async move {
+                loop {
+                    let mut batch = Vec::with_capacity(BATCH);
+                    if commands.lock().await.recv_many(&mut batch, BATCH).await == 0 {
+                        return;
+                    }
+                    let (disk, answer) = (disk.clone(), answer.clone());
+                    blocking
+                        .run(move || batch.into_iter().for_each(|command| answer(disk.execute(command))))
+                        .await;
+                }
+            });
+        }
+        while let Some(lane) = running.join_next().await {
+            if let Err(error) = lane
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+    }
+
+    /// Carries out one command. Blocks.
+    #[must_use]
+    pub fn execute(&self, command: DiskCommand) -> DiskEvent {
+        match command {
+            DiskCommand::Prepare { metainfo } => {
+                let info_hash = metainfo.info_hash();
+                DiskEvent::Prepared { info_hash, found: self.prepare(metainfo) }
+            }
+            DiskCommand::Read { ticket, info_hash, piece, first, count } => {
+                let data = self.content(info_hash).and_then(|content| content.read(piece, first, count));
+                DiskEvent::Read { ticket, data }
+            }
+            DiskCommand::ReadLeaves { ticket, info_hash, piece } => {
+                let leaves = self.content(info_hash).and_then(|content| content.leaves(piece));
+                DiskEvent::Leaves { ticket, leaves }
+            }
+            DiskCommand::Hash { ticket, data } => {
+                DiskEvent::Hashed { ticket, blocks: HashedBlocks::compute(data) }
+            }
+            DiskCommand::Write { ticket, info_hash, pieces, blocks } => {
+                let content = self.content(info_hash);
+                let result = content.and_then(|content| content.output()?.write(&pieces, &blocks));
+                DiskEvent::Written { ticket, result }
+            }
+            DiskCommand::Finish { info_hash } => {
+                let result = self.content(info_hash).and_then(|content| content.output()?.finish());
+                DiskEvent::Finished { info_hash, result }
+            }
+        }
+    }
+
+    fn prepare(&self, metainfo: Arc<Metainfo>) -> Result<Vec<Claim>, DiskError> {
+        let info_hash = metainfo.info_hash();
+        let Some(Share::Wanted(options)) = self.shares().get(&info_hash).cloned() else {
+            return Err(DiskError(format!("nothing says where the download of {info_hash} is to go")));
+        };
+        let (output, claims) = Output::prepare(Arc::clone(&metainfo), &options)?;
+        let content = Content { metainfo, files: Files::Downloaded(output) };
+        self.shares().insert(info_hash, Share::Open(Arc::new(content)));
+        Ok(claims)
+    }
+
+    fn content(&self, info_hash: InfoHash) -> Result<Arc<Content>, DiskError> {
+        match self.shares().get(&info_hash) {
+            Some(Share::Open(content)) => Ok(Arc::clone(content)),
+            _ => Err(DiskError(format!("the content of {info_hash} is not here"))),
+        }
+    }
+
+    fn shares(&self) -> std::sync::MutexGuard<'_, BTreeMap<InfoHash, Share>> {
+        self.shares.lock().expect("nothing panics while it holds the shares")
+    }
+}
+
+impl Content {
+    fn read(&self, piece: u32, first: u16, count: u16) -> Result<Bytes, DiskError> {
+        let about = self.piece(piece)?;
+        let length = about.chunk.range_len(first, count);
+        let length = length.ok_or_else(|| DiskError(format!("piece {piece} has no blocks {first}+{count}")))?;
+        let mut data = vec![0; length as usize];
+        let offset = about.offset + u64::from(first) * u64::from(BLOCK_LEN);
+        let read = self.file(about.file)?.read_exact_at(&mut data, offset);
+        read.map_err(|error| failed(&self.file_path(about.file), &error))?;
+        Ok(data.into())
+    }
+
+    fn leaves(&self, piece: u32) -> Result<Vec<Digest>, DiskError> {
+        let about = self.piece(piece)?;
+        let file = self.file(about.file)?;
+        let hashed = Buffer::default().hash(&file, about.offset, about.chunk.length(), |_| {});
+        hashed.map_err(|error| failed(&self.file_path(about.file), &error))
+    }
+
+    fn piece(&self, piece: u32) -> Result<&kollator_core::metainfo::Piece, DiskError> {
+        let pieces = self.metainfo.pieces();
+        pieces.get(piece as usize).ok_or_else(|| DiskError(format!("the share has no piece {piece}")))
+    }
+
+    fn file(&self, index: u32) -> Result<Arc<File>, DiskError> {
+        match &self.files {
+            Files::Shared(source) => source.file(index),
+            Files::Downloaded(output) => output.file(index),
+        }
+    }
+
+    fn file_path(&self, index: u32) -> PathBuf {
+        match &self.files {
+            Files::Shared(source) => source.path(index),
+            Files::Downloaded(output) => output.file_path(index),
+        }
+    }
+
+    fn output(&self) -> Result<&Output, DiskError> {
+        match &self.files {
+            Files::Downloaded(output) => Ok(output),
+            Files::Shared(source) => {
+                Err(DiskError(format!("{} is shared from here, it is not written", source.path(0).display())))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

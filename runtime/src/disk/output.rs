@@ -1,0 +1,309 @@
+//! A download on disk: `OUTPUT.part` while it comes, with a resume state beside it, then `OUTPUT`.
+//!
+//! Never replaces what it was not told to replace, and never writes outside `OUTPUT.part`.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use kollator_core::id::Digest;
+use kollator_core::merkle::{BLOCK_LEN, VerifiedBlocks, root};
+use kollator_core::metainfo::{Metainfo, Piece};
+use kollator_core::node::io::{Claim, DiskError};
+
+use super::handles::Handles;
+use super::parallel::{self, Buffer};
+use super::path::{For, below, failed, open, sync_folder_of};
+use super::state::{Refused, State};
+
+/// Where a download goes.
+#[derive(Clone, Debug, Default)]
+pub struct OutputOptions {
+    /// The file or folder to make; one with the share's own name in the current folder if absent. A path that
+    /// ends in `/`, or for a share of one file any folder that exists, gets it inside.
+    pub path: Option<PathBuf>,
+    /// Whether to replace what is there, and to begin again what another download left there.
+    pub overwrite: bool,
+    /// Threads to hash on what an earlier run left.
+    pub threads: usize,
+}
+
+impl OutputOptions {
+    /// The final path of the share.
+    #[must_use]
+    pub fn path_for(&self, metainfo: &Metainfo) -> PathBuf {
+        let Some(path) = &self.path else { return PathBuf::from(metainfo.name()) };
+        let inside = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        if inside || (metainfo.is_single_file() && path.is_dir()) {
+            path.join(metainfo.name())
+        } else {
+            path.clone()
+        }
+    }
+}
+
+/// A download that was prepared.
+#[derive(Debug)]
+pub(super) struct Output {
+    metainfo: Arc<Metainfo>,
+    path: PathBuf,
+    overwrite: bool,
+    /// `None` once the output has its final name.
+    state: Mutex<Option<State>>,
+    handles: Handles,
+}
+
+impl Output {
+    /// Makes room for the share, or finds what an earlier run left of it.
+    pub(super) fn prepare(
+        metainfo: Arc<Metainfo>,
+        options: &OutputOptions,
+    ) -> Result<(Self, Vec<Claim>), DiskError> {
+        let path = options.path_for(&metainfo);
+        if path.file_name().is_none() {
+            return Err(DiskError(format!("{} names no file or folder to make", path.display())));
+        }
+        let mut output = Self {
+            metainfo,
+            path,
+            overwrite: options.overwrite,
+            state: Mutex::new(None),
+            handles: Handles::default(),
+        };
+        if let Some(claims) = output.finished_before(options)? {
+            return Ok((output, claims));
+        }
+        let state = output.make_room()?;
+        // Those open so far are of what is to be replaced.
+        output.handles = Handles::default();
+        output.state = Mutex::new(Some(state));
+        let claims = output.claims(options.threads)?;
+        Ok((output, claims))
+    }
+
+    /// What is at the final path already, if it is this very share.
+    fn finished_before(&self, options: &OutputOptions) -> Result<Option<Vec<Claim>>, DiskError> {
+        let kind = match fs::symlink_metadata(&self.path) {
+            Ok(metadata) => metadata.file_type(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(&self.path, &error)),
+        };
+        let fits = if self.metainfo.is_single_file() { kind.is_file() } else { kind.is_dir() };
+        if !fits {
+            let wanted = if self.metainfo.is_single_file() { "a file" } else { "a folder" };
+            return Err(DiskError(format!("{} exists and is not {wanted}", self.path.display())));
+        }
+        if self.has_right_lengths() {
+            let claims = self.hash_final(options.threads)?;
+            if claims.is_some() {
+                return Ok(claims);
+            }
+        }
+        if options.overwrite {
+            return Ok(None);
+        }
+        let what = if self.metainfo.is_single_file() { "is another file" } else { "holds something else" };
+        Err(DiskError(format!("{} exists and {what}; choose another path or overwrite it", self.path.display())))
+    }
+
+    fn has_right_lengths(&self) -> bool {
+        let files = self.metainfo.files();
+        files.iter().enumerate().all(|(index, file)| {
+            let opened = open(&self.path, self.components(index as u32), For::Reading);
+            opened.is_ok_and(|opened| opened.metadata().is_ok_and(|metadata| metadata.len() == file.length))
+        })
+    }
+
+    /// Claims for every piece at the final path, or `None` if one of them is something else.
+    fn hash_final(&self, threads: usize) -> Result<Option<Vec<Claim>>, DiskError> {
+        let pieces = self.metainfo.pieces();
+        /// A piece is not what it should be, or could not be read.
+        enum Stop {
+            Different,
+            Failed(DiskError),
+        }
+        let hashed = parallel::run(pieces.len(), threads, |buffer: &mut Buffer, number| {
+            let piece = &pieces[number];
+            let leaves = self.hash(buffer, piece, 0, piece.chunk.length()).map_err(Stop::Failed)?;
+            if root(&leaves, piece.chunk.height(), Digest::default()) != piece.chunk.root() {
+                return Err(Stop::Different);
+            }
+            Ok(Claim { piece: number as u32, leaves: leaves.into_iter().map(Some).collect() })
+        });
+        match hashed {
+            Ok(claims) => Ok(Some(claims)),
+            Err(Stop::Different) => Ok(None),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Creates the files at their full length, sparse, and the resume state, as far as they are not there.
+    fn make_room(&self) -> Result<State, DiskError> {
+        let (part, state_path) = (self.part_path(), self.state_path());
+        let found = match State::open(&state_path, &self.metainfo) {
+            Ok(found) => found,
+            Err(Refused::Unusable(_)) if self.overwrite => None,
+            Err(Refused::Unusable(error)) => {
+                return Err(DiskError(format!("{error}; remove it, choose another path or overwrite it")));
+            }
+            Err(Refused::Failed(error)) => return Err(error),
+        };
+        let state = match found {
+            Some(state) => state,
+            None => {
+                // Without a state, nothing says that it is ours.
+                if fs::symlink_metadata(&part).is_ok() {
+                    if !self.overwrite {
+                        let part = part.display();
+                        return Err(DiskError(format!(
+                            "{part} exists, but not the state of a download; remove it, choose another path or overwrite it"
+                        )));
+                    }
+                    remove(&part)?;
+                }
+                State::create(&state_path, &self.metainfo)?
+            }
+        };
+        for (index, file) in self.metainfo.files().iter().enumerate() {
+            let components = self.components(index as u32);
+            let opened = open(&part, components, For::Creating)?;
+            let path = below(&part, components);
+            let length = opened.metadata().map_err(|error| failed(&path, &error))?.len();
+            if length != file.length {
+                opened.set_len(file.length).map_err(|error| failed(&path, &error))?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// What the resume state says is written, hashed as it is now.
+    fn claims(&self, threads: usize) -> Result<Vec<Claim>, DiskError> {
+        let pieces = self.metainfo.pieces();
+        let claimed: Vec<(u32, Vec<bool>)> = {
+            let state = self.state();
+            let state = state.as_ref().expect("it was just made");
+            let of_piece = |(number, piece): (usize, &Piece)| {
+                let blocks = (0..piece.chunk.blocks()).map(|block| state.has(number as u32, block)).collect();
+                (number as u32, blocks)
+            };
+            let all = pieces.iter().enumerate().map(of_piece);
+            all.filter(|(_, blocks): &(u32, Vec<bool>)| blocks.contains(&true)).collect()
+        };
+        parallel::run(claimed.len(), threads, |buffer: &mut Buffer, number| {
+            let (piece, blocks) = &claimed[number];
+            let mut leaves = Vec::with_capacity(blocks.len());
+            for run in blocks.chunk_by(|a, b| a == b) {
+                if run[0] {
+                    let (first, count) = (leaves.len() as u16, run.len() as u16);
+                    let about = &pieces[*piece as usize];
+                    let length = about.chunk.range_len(first, count).expect("inside the piece");
+                    leaves.extend(self.hash(buffer, about, first, length)?.into_iter().map(Some));
+                } else {
+                    leaves.extend(run.iter().map(|_| None));
+                }
+            }
+            Ok(Claim { piece: *piece, leaves })
+        })
+    }
+
+    fn hash(&self, buffer: &mut Buffer, piece: &Piece, first: u16, length: u32) -> Result<Vec<Digest>, DiskError> {
+        let offset = piece.offset + u64::from(first) * u64::from(BLOCK_LEN);
+        let file = self.file(piece.file)?;
+        buffer.hash(&file, offset, length, |_| {}).map_err(|error| failed(&self.file_path(piece.file), &error))
+    }
+
+    /// Writes blocks at every place where their chunk belongs, then notes them as written.
+    pub(super) fn write(&self, pieces: &[u32], blocks: &VerifiedBlocks) -> Result<(), DiskError> {
+        for &number in pieces {
+            let piece = &self.metainfo.pieces()[number as usize];
+            assert_eq!(piece.chunk, blocks.chunk(), "the blocks belong to another piece");
+            let file = self.file(piece.file)?;
+            let offset = piece.offset + u64::from(blocks.first()) * u64::from(BLOCK_LEN);
+            file.write_all_at(blocks.data(), offset)
+                .map_err(|error| failed(&self.file_path(piece.file), &error))?;
+        }
+        let mut state = self.state();
+        let Some(state) = state.as_mut() else {
+            return Err(DiskError(format!("{} is finished already", self.path.display())));
+        };
+        pieces.iter().try_for_each(|&number| state.set(number, blocks.first(), blocks.count()))
+    }
+
+    /// The final path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the download durable and gives it its final name. Once it has it, does nothing.
+    pub(super) fn finish(&self) -> Result<(), DiskError> {
+        let mut state = self.state();
+        if state.is_none() {
+            return Ok(());
+        }
+        let part = self.part_path();
+        for index in 0..self.metainfo.files().len() as u32 {
+            let file = open(&part, self.components(index), For::Writing)?;
+            file.sync_all().map_err(|error| failed(&below(&part, self.components(index)), &error))?;
+        }
+        self.put_in_place(&part)?;
+        sync_folder_of(&self.path)?;
+        state.take().expect("it was there").remove()
+    }
+
+    fn put_in_place(&self, part: &Path) -> Result<(), DiskError> {
+        if fs::symlink_metadata(&self.path).is_ok() {
+            if !self.overwrite {
+                return Err(DiskError(format!("{} was created meanwhile", self.path.display())));
+            }
+            if !self.metainfo.is_single_file() {
+                // A folder cannot be renamed over one that is not empty.
+                let replaced = self.path.with_added_extension("replaced");
+                fs::rename(&self.path, &replaced).map_err(|error| failed(&replaced, &error))?;
+                fs::rename(part, &self.path).map_err(|error| failed(&self.path, &error))?;
+                return remove(&replaced);
+            }
+        }
+        fs::rename(part, &self.path).map_err(|error| failed(&self.path, &error))
+    }
+
+    /// The open file with this index.
+    pub(super) fn file(&self, index: u32) -> Result<Arc<File>, DiskError> {
+        self.handles.get(index, || match &*self.state() {
+            Some(_) => open(&self.part_path(), self.components(index), For::Writing),
+            None => open(&self.path, self.components(index), For::Reading),
+        })
+    }
+
+    /// Where the file with this index is now.
+    pub(super) fn file_path(&self, index: u32) -> PathBuf {
+        let part = self.state().is_some();
+        below(&if part { self.part_path() } else { self.path.clone() }, self.components(index))
+    }
+
+    /// The path of a file below the output; none for a single file, which is the output.
+    fn components(&self, index: u32) -> &[String] {
+        if self.metainfo.is_single_file() { &[] } else { &self.metainfo.files()[index as usize].path }
+    }
+
+    fn part_path(&self) -> PathBuf {
+        self.path.with_added_extension("part")
+    }
+
+    fn state_path(&self) -> PathBuf {
+        self.path.with_added_extension("part.state")
+    }
+
+    fn state(&self) -> MutexGuard<'_, Option<State>> {
+        self.state.lock().expect("nothing panics while it holds the state")
+    }
+}
+
+fn remove(path: &Path) -> Result<(), DiskError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        _ => fs::remove_file(path),
+    };
+    removed.map_err(|error| failed(path, &error))
+}

@@ -1,0 +1,461 @@
+//! The disk against a plain picture of what was written: whatever is killed, nothing is claimed that was not.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use kollator_core::merkle::{ChunkLeaves, VerifiedBlocks, leaves};
+use kollator_core::node::io::Ticket;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+const PIECE: u32 = 4 * BLOCK_LEN;
+
+/// A folder on disk and its share.
+struct Fixture {
+    dir: TempDir,
+    hashed: HashedShare,
+}
+
+impl Fixture {
+    /// Shares files of these lengths; `seed` decides their bytes, and every third file repeats the first.
+    fn folder(lengths: &[usize], seed: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (index, &length) in lengths.iter().enumerate() {
+            let folder = dir.path().join(format!("source/{}", ["", "деревья", "木/林"][index % 3]));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(format!("{index}")), bytes(length, seed + index % 3)).unwrap();
+        }
+        Self::hash(dir)
+    }
+
+    fn file(data: &[u8]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("source"), data).unwrap();
+        Self::hash(dir)
+    }
+
+    fn hash(dir: TempDir) -> Self {
+        let options = ShareOptions { piece_length: PIECE, ..ShareOptions::default() };
+        let hashed = hash_share(&dir.path().join("source"), &options, &|_, _| {}).unwrap();
+        Self { dir, hashed }
+    }
+
+    fn metainfo(&self) -> &Arc<Metainfo> {
+        &self.hashed.metainfo
+    }
+
+    fn output(&self) -> PathBuf {
+        self.dir.path().join("output")
+    }
+
+    fn part(&self) -> PathBuf {
+        self.dir.path().join("output.part")
+    }
+
+    fn options(&self, overwrite: bool) -> OutputOptions {
+        OutputOptions { path: Some(self.output()), overwrite, threads: 2 }
+    }
+
+    /// What a process that starts now sees.
+    fn prepare(&self, overwrite: bool) -> (Disk, Result<Vec<Claim>, DiskError>) {
+        let disk = Disk::default();
+        disk.expect(self.metainfo().info_hash(), self.options(overwrite));
+        let prepared = disk.execute(DiskCommand::Prepare { metainfo: Arc::clone(self.metainfo()) });
+        let DiskEvent::Prepared { found, .. } = prepared else { panic!("{prepared:?}") };
+        (disk, found)
+    }
+
+    /// The right bytes of a piece, straight from the source.
+    fn piece(&self, piece: u32) -> Bytes {
+        let piece = self.metainfo().pieces()[piece as usize];
+        let data = fs::read(self.hashed.source.path(piece.file)).unwrap();
+        let start = piece.offset as usize;
+        Bytes::from(data).slice(start..start + piece.chunk.length() as usize)
+    }
+
+    fn blocks(&self, piece: u32, first: u16, count: u16) -> VerifiedBlocks {
+        let chunk = self.metainfo().pieces()[piece as usize].chunk;
+        let data = self.piece(piece);
+        let at = usize::from(first) * BLOCK_LEN as usize;
+        let part = data.slice(at..at + chunk.range_len(first, count).unwrap() as usize);
+        let proven = ChunkLeaves::prove(chunk, leaves(&data)).unwrap();
+        proven.verify(first, HashedBlocks::compute(part)).unwrap()
+    }
+
+    fn write(&self, disk: &Disk, piece: u32, first: u16, count: u16) -> Result<(), DiskError> {
+        let blocks = self.blocks(piece, first, count);
+        let same = |other: &kollator_core::metainfo::Piece| other.chunk == blocks.chunk();
+        let pieces: Arc<[u32]> = (0u32..)
+            .zip(self.metainfo().pieces())
+            .filter(|(_, other)| same(other))
+            .map(|(number, _)| number)
+            .collect();
+        let info_hash = self.metainfo().info_hash();
+        let written = disk.execute(DiskCommand::Write { ticket: Ticket(7), info_hash, pieces, blocks });
+        let DiskEvent::Written { ticket: Ticket(7), result } = written else { panic!("{written:?}") };
+        result
+    }
+
+    fn write_all(&self, disk: &Disk) {
+        for (number, piece) in (0u32..).zip(self.metainfo().pieces()) {
+            self.write(disk, number, 0, piece.chunk.blocks()).unwrap();
+        }
+    }
+
+    fn finish(&self, disk: &Disk) -> Result<(), DiskError> {
+        let info_hash = self.metainfo().info_hash();
+        let finished = disk.execute(DiskCommand::Finish { info_hash });
+        let DiskEvent::Finished { result, .. } = finished else { panic!("{finished:?}") };
+        result
+    }
+
+    fn assert_claims_everything(&self, claims: &[Claim]) {
+        let right: Vec<Claim> = (0..self.metainfo().pieces().len() as u32)
+            .map(|piece| Claim { piece, leaves: leaves(&self.piece(piece)).into_iter().map(Some).collect() })
+            .collect();
+        assert_eq!(claims, right);
+    }
+
+    fn assert_output_is_right(&self) {
+        for (index, file) in (0u32..).zip(self.metainfo().files()) {
+            let path = if self.metainfo().is_single_file() {
+                self.output()
+            } else {
+                path::below(&self.output(), &file.path)
+            };
+            assert!(fs::read(&path).unwrap() == fs::read(self.hashed.source.path(index)).unwrap(), "{path:?}");
+        }
+        assert!(!self.part().exists());
+        assert!(!self.dir.path().join("output.part.state").exists());
+    }
+}
+
+fn bytes(length: usize, seed: usize) -> Vec<u8> {
+    let mut rng = kollator_core::machine::Rng::new(seed as u64);
+    (0..length).map(|_| rng.next_u64() as u8).collect()
+}
+
+fn block_len() -> usize {
+    BLOCK_LEN as usize
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Processes come and go, each killed after some writes: the next one claims exactly what was written, and
+    /// what it wrote is what is read.
+    #[test]
+    fn claims_are_what_was_written(
+        lengths in prop::collection::vec(0..3 * PIECE as usize, 1..6),
+        seed in 0..1000usize,
+        runs in prop::collection::vec(prop::collection::vec(any::<(prop::sample::Index, u16, u16)>(), 0..6), 1..5),
+    ) {
+        let fixture = Fixture::folder(&lengths, seed);
+        let pieces = fixture.metainfo().pieces().to_vec();
+        let mut written = BTreeSet::new();
+        for run in runs {
+            let (disk, claims) = fixture.prepare(false);
+            let mut claimed = BTreeSet::new();
+            for claim in claims.unwrap() {
+                let right = leaves(&fixture.piece(claim.piece));
+                prop_assert_eq!(claim.leaves.len(), right.len());
+                for (block, leaf) in claim.leaves.iter().enumerate() {
+                    if let Some(leaf) = leaf {
+                        prop_assert_eq!(leaf, &right[block]);
+                        claimed.insert((claim.piece, block as u16));
+                    }
+                }
+            }
+            prop_assert_eq!(&claimed, &written);
+            if pieces.is_empty() {
+                continue;
+            }
+            for (piece, first, count) in run {
+                let piece = piece.index(pieces.len()) as u32;
+                let chunk = pieces[piece as usize].chunk;
+                let first = first % chunk.blocks();
+                let count = count % (chunk.blocks() - first) + 1;
+                fixture.write(&disk, piece, first, count).unwrap();
+                for (number, other) in (0u32..).zip(&pieces) {
+                    if other.chunk == chunk {
+                        written.extend((first..first + count).map(|block| (number, block)));
+                    }
+                }
+                let info_hash = fixture.metainfo().info_hash();
+                let read = disk.execute(DiskCommand::Read { ticket: Ticket(1), info_hash, piece, first, count });
+                let DiskEvent::Read { data, .. } = read else { panic!("{read:?}") };
+                let right = fixture.blocks(piece, first, count);
+                prop_assert_eq!(&data.unwrap(), right.data());
+            }
+        }
+        let (disk, _) = fixture.prepare(false);
+        fixture.write_all(&disk);
+        fixture.finish(&disk).unwrap();
+        fixture.assert_output_is_right();
+    }
+}
+
+#[test]
+fn a_block_that_could_not_be_written_is_not_claimed() {
+    let fixture = Fixture::file(&bytes(PIECE as usize, 1));
+    let (disk, _) = fixture.prepare(false);
+    // The data cannot be written any more; the state could.
+    fs::remove_file(fixture.part()).unwrap();
+    assert!(fixture.write(&disk, 0, 1, 2).is_err());
+    drop(disk);
+    assert_eq!(fixture.prepare(false).1.unwrap(), []);
+}
+
+#[test]
+fn claims_are_hashed_from_what_is_on_disk_now() {
+    let fixture = Fixture::file(&bytes(2 * PIECE as usize, 2));
+    let (disk, _) = fixture.prepare(false);
+    fixture.write_all(&disk);
+    drop(disk);
+    let mut data = fs::read(fixture.part()).unwrap();
+    data[block_len() + 3] ^= 1;
+    fs::write(fixture.part(), data).unwrap();
+    let claims = fixture.prepare(false).1.unwrap();
+    let right = leaves(&fixture.piece(0));
+    let same: Vec<bool> = claims[0].leaves.iter().zip(&right).map(|(got, want)| *got == Some(*want)).collect();
+    assert_eq!(same, [true, false, true, true]);
+}
+
+#[test]
+fn a_finished_download_is_found_whole_and_left_alone() {
+    for fixture in [Fixture::file(&bytes(3 * block_len() + 1, 3)), Fixture::folder(&[0, 70_000, 1], 3)] {
+        let (disk, _) = fixture.prepare(false);
+        fixture.write_all(&disk);
+        fixture.finish(&disk).unwrap();
+        fixture.finish(&disk).unwrap();
+        let info_hash = fixture.metainfo().info_hash();
+        let read = disk.execute(DiskCommand::ReadLeaves { ticket: Ticket(0), info_hash, piece: 0 });
+        let DiskEvent::Leaves { leaves: read, .. } = read else { panic!("{read:?}") };
+        assert_eq!(read.unwrap(), leaves(&fixture.piece(0)), "it can be seeded");
+        assert!(fixture.write(&disk, 0, 0, 1).is_err());
+
+        let (disk, claims) = fixture.prepare(false);
+        fixture.assert_claims_everything(&claims.unwrap());
+        fixture.finish(&disk).unwrap();
+        fixture.assert_output_is_right();
+        assert_eq!(disk.output_path(info_hash), Some(fixture.output()));
+    }
+}
+
+#[test]
+fn what_is_something_else_is_refused_or_replaced_as_told() {
+    for fixture in [Fixture::file(&bytes(100, 4)), Fixture::folder(&[100, 0], 4)] {
+        let single = fixture.metainfo().is_single_file();
+        let precious = if single { fixture.output() } else { fixture.output().join("0") };
+        fs::create_dir_all(precious.parent().unwrap()).unwrap();
+        // One byte differs: the lengths fit.
+        let mut data = bytes(100, 4);
+        data[99] ^= 1;
+        fs::write(&precious, &data).unwrap();
+        let refused = fixture.prepare(false).1.unwrap_err();
+        assert!(refused.0.contains("output exists and"), "{refused}");
+        assert_eq!(fs::read(&precious).unwrap(), data);
+        assert!(!fixture.part().exists(), "nothing is left behind");
+
+        let (disk, claims) = fixture.prepare(true);
+        assert_eq!(claims.unwrap(), []);
+        assert_eq!(fs::read(&precious).unwrap(), data, "kept until the download is whole");
+        fixture.write_all(&disk);
+        fixture.finish(&disk).unwrap();
+        fixture.assert_output_is_right();
+    }
+}
+
+#[test]
+fn what_appears_at_the_output_meanwhile_is_not_replaced() {
+    let fixture = Fixture::file(&bytes(100, 5));
+    let (disk, _) = fixture.prepare(false);
+    fixture.write_all(&disk);
+    fs::write(fixture.output(), "precious").unwrap();
+    assert!(fixture.finish(&disk).unwrap_err().0.contains("created meanwhile"));
+    assert_eq!(fs::read(fixture.output()).unwrap(), b"precious");
+}
+
+#[test]
+fn a_state_that_is_not_ours_is_refused_and_kept() {
+    let (fixture, other) = (Fixture::file(&bytes(100, 6)), Fixture::file(&bytes(200, 7)));
+    let state = fixture.dir.path().join("output.part.state");
+    drop(other.prepare(false).0);
+    let of_other = fs::read(other.dir.path().join("output.part.state")).unwrap();
+    let of_other_hash = other.metainfo().info_hash().to_string();
+    drop(fixture.prepare(false).0);
+    let ours = fs::read(&state).unwrap();
+    let mut newer = ours.clone();
+    newer[11] = 2;
+    for (bytes, why) in [
+        (&of_other[..], of_other_hash.as_str()),
+        (&ours[..ours.len() - 1], "damaged"),
+        (&newer[..], "version 2"),
+        (&ours[..20], "not the resume state"),
+        (b"", "not the resume state"),
+        (&[0; 45][..], "not the resume state"),
+    ] {
+        fs::write(&state, bytes).unwrap();
+        let refused = fixture.prepare(false).1.unwrap_err();
+        assert!(refused.0.contains(why) && refused.0.contains("output.part.state"), "{refused}");
+        assert_eq!(fs::read(&state).unwrap(), bytes);
+    }
+    assert_eq!(fixture.prepare(true).1.unwrap(), []);
+    fs::remove_file(&state).unwrap();
+    assert!(fixture.prepare(false).1.unwrap_err().0.contains("output.part exists"), "whose is it?");
+}
+
+#[test]
+fn two_downloads_to_one_place_do_not_mix() {
+    let fixture = Fixture::file(&bytes(100, 8));
+    let (_running, first) = fixture.prepare(false);
+    first.unwrap();
+    for overwrite in [false, true] {
+        assert!(fixture.prepare(overwrite).1.unwrap_err().0.contains("in use"));
+    }
+}
+
+#[test]
+fn an_output_must_have_a_name_and_a_folder() {
+    let fixture = Fixture::folder(&[1, 2], 9);
+    let disk = Disk::default();
+    for (path, why) in [("..", "names no file"), ("/nowhere/at/all", "/nowhere/at")] {
+        let options = OutputOptions { path: Some(path.into()), overwrite: true, threads: 1 };
+        disk.expect(fixture.metainfo().info_hash(), options);
+        let metainfo = Arc::clone(fixture.metainfo());
+        let prepared = disk.execute(DiskCommand::Prepare { metainfo });
+        let DiskEvent::Prepared { found: Err(error), .. } = prepared else { panic!("{prepared:?}") };
+        assert!(error.0.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn an_output_may_name_the_folder_it_goes_into() {
+    let fixture = Fixture::file(b"x");
+    let path_for = |path: &Path| {
+        OutputOptions { path: Some(path.to_owned()), ..OutputOptions::default() }.path_for(fixture.metainfo())
+    };
+    let dir = fixture.dir.path();
+    assert_eq!(path_for(dir), dir.join("source"));
+    assert_eq!(path_for(&dir.join("new")), dir.join("new"));
+    assert_eq!(path_for(&dir.join("new/")), dir.join("new/source"));
+    assert_eq!(OutputOptions::default().path_for(fixture.metainfo()), Path::new("source"));
+}
+
+#[test]
+fn a_share_is_read_only_as_long_as_it_is_what_was_hashed() {
+    let fixture = Fixture::file(&bytes(3 * block_len(), 10));
+    let info_hash = fixture.metainfo().info_hash();
+    let source = fixture.dir.path().join("source");
+    let disk = Disk::default();
+    disk.offer(Arc::clone(fixture.metainfo()), fixture.hashed.source);
+    let read = |piece, first, count| {
+        let read = disk.execute(DiskCommand::Read { ticket: Ticket(3), info_hash, piece, first, count });
+        let DiskEvent::Read { ticket: Ticket(3), data } = read else { panic!("{read:?}") };
+        data
+    };
+    assert_eq!(read(0, 1, 2).unwrap(), bytes(3 * block_len(), 10)[block_len()..]);
+    assert!(read(0, 1, 3).is_err() && read(0, 0, 0).is_err() && read(1, 0, 1).is_err());
+    let finished = disk.execute(DiskCommand::Finish { info_hash });
+    assert!(matches!(finished, DiskEvent::Finished { result: Err(_), .. }), "a share is never written");
+    fs::write(&source, bytes(3 * block_len(), 11)).unwrap();
+    let modified = std::time::SystemTime::UNIX_EPOCH;
+    File::options().write(true).open(&source).unwrap().set_modified(modified).unwrap();
+    assert!(read(0, 0, 1).unwrap_err().0.contains("changed since it was shared"));
+}
+
+#[test]
+fn a_folder_is_shared_without_its_links_and_special_files() {
+    let fixture = Fixture::folder(&[5, 0, block_len() + 1, 9], 12);
+    let root = fixture.dir.path().join("source");
+    symlink("/etc/passwd", root.join("link")).unwrap();
+    symlink("/etc", root.join("木/folder")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+    fs::create_dir(root.join("empty")).unwrap();
+    let again = hash_share(
+        &root,
+        &ShareOptions { piece_length: PIECE, threads: 1, ..ShareOptions::default() },
+        &|_, _| {},
+    )
+    .unwrap();
+    assert_eq!(again.metainfo.info_hash(), fixture.metainfo().info_hash());
+    assert_eq!(again.skipped, [root.join("link"), root.join("socket"), root.join("木/folder")]);
+    let paths: Vec<String> = again.metainfo.files().iter().map(|file| file.path.join("/")).collect();
+    assert_eq!(paths, ["0", "3", "деревья/1", "木/林/2"]);
+}
+
+#[test]
+fn what_cannot_be_shared_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let share =
+        |path: &Path, options: &ShareOptions| hash_share(path, options, &|_, _| {}).unwrap_err().to_string();
+    let options = ShareOptions::default();
+    assert!(share(&dir.path().join("missing"), &options).contains("missing"));
+    assert!(share(dir.path(), &options).contains("no file"));
+    assert!(share(Path::new("/dev/null"), &options).contains("neither a file nor a folder"));
+    assert!(share(Path::new("/"), &options).contains("no name"));
+    fs::write(dir.path().join("file"), "x").unwrap();
+    assert!(
+        share(dir.path(), &ShareOptions { piece_length: 5_000_000, ..options.clone() }).contains("piece length")
+    );
+    assert!(
+        share(dir.path(), &ShareOptions { name: Some("a/b".into()), ..options.clone() }).contains("info.name")
+    );
+    let odd = std::os::unix::ffi::OsStrExt::from_bytes(&b"odd\xff"[..]);
+    fs::write(dir.path().join::<&std::ffi::OsStr>(odd), "x").unwrap();
+    assert!(share(dir.path(), &options).contains("odd"));
+}
+
+#[test]
+fn a_folder_that_reads_as_a_single_file_is_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("source")).unwrap();
+    fs::write(dir.path().join("source/source"), "twice").unwrap();
+    let fixture = Fixture::hash(dir);
+    assert!(fixture.metainfo().is_single_file());
+    let (disk, _) = fixture.prepare(false);
+    fixture.write_all(&disk);
+    fixture.finish(&disk).unwrap();
+    assert_eq!(fs::read(fixture.output()).unwrap(), b"twice");
+}
+
+#[test]
+fn progress_ends_at_the_whole() {
+    let fixture = Fixture::folder(&[100_000, 0, 300_000], 13);
+    let most = Mutex::new((0, 0));
+    let progress = |done, total| {
+        let mut most = most.lock().unwrap();
+        *most = (most.0.max(done), total);
+    };
+    hash_share(&fixture.dir.path().join("source"), &ShareOptions::default(), &progress).unwrap();
+    assert_eq!(most.into_inner().unwrap(), (400_000, 400_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_is_answered_once_on_any_number_of_lanes() {
+    let fixture = Fixture::file(&bytes(20 * PIECE as usize, 14));
+    let info_hash = fixture.metainfo().info_hash();
+    let disk = Disk::default();
+    disk.offer(Arc::clone(fixture.metainfo()), fixture.hashed.source);
+    for (blocking, lanes) in [(Blocking::threads(4), 3), (Blocking::Inline, 1)] {
+        let (command, commands) = mpsc::unbounded_channel();
+        let (event, mut events) = mpsc::unbounded_channel();
+        for ticket in 0..80u64 {
+            let (piece, first) = (ticket as u32 / 4, ticket as u16 % 4);
+            command.send(DiskCommand::Read { ticket: Ticket(ticket), info_hash, piece, first, count: 1 }).unwrap();
+        }
+        drop(command);
+        disk.clone().serve(blocking, lanes, commands, move |answer| event.send(answer).unwrap()).await;
+        let mut answered = BTreeSet::new();
+        while let Some(answer) = events.recv().await {
+            let DiskEvent::Read { ticket, data } = answer else { panic!("{answer:?}") };
+            assert_eq!(data.unwrap().len(), block_len());
+            assert!(answered.insert(ticket));
+        }
+        assert_eq!(answered.len(), 80);
+    }
+}
