@@ -359,8 +359,13 @@ fn run(ops: &[Op]) -> World {
             Op::Junk { client, text } => {
                 let client = pick(&world, client);
                 let heard = world.say(client, text);
-                assert!(heard.messages.iter().all(|(to, m)| {
-                    *to == client && matches!(m, FromFront::Error { code: ErrorCode::Malformed, .. })
+                // A worker that is cut off for it leaves peers that need another.
+                assert!(heard.messages.iter().all(|(to, message)| match message {
+                    FromFront::Error { code, .. } => {
+                        *to == client && matches!(code, ErrorCode::Malformed | ErrorCode::Limit)
+                    }
+                    FromFront::Assign { .. } => *to != client,
+                    _ => false,
                 }));
             }
             Op::Ping { client } => {
