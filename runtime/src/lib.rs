@@ -10,5 +10,6 @@ pub mod driver;
 pub mod event;
 pub mod link;
 pub mod net;
+pub mod node;
 pub mod rtc;
 pub mod storage;

@@ -23,9 +23,6 @@ use kollator_core::id::{Digest, InfoHash};
 use kollator_core::merkle::{BLOCK_LEN, HashedBlocks};
 use kollator_core::metainfo::Metainfo;
 use kollator_core::node::io::{Claim, DiskCommand, DiskError, DiskEvent};
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
-
-use crate::blocking::Blocking;
 
 use output::Output;
 use parallel::Buffer;
@@ -35,9 +32,6 @@ pub use output::OutputOptions;
 pub use scan::ShareError;
 pub use share::{HashedShare, ShareOptions, hash_share};
 pub use source::Source;
-
-/// Most commands that one thread takes at once: what a switch between threads costs is shared by them.
-const BATCH: usize = 16;
 
 /// The files of every share this process offers or downloads. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
@@ -84,42 +78,6 @@ impl Disk {
     pub fn output_path(&self, info_hash: InfoHash) -> Option<PathBuf> {
         let content = self.content(info_hash).ok()?;
         content.output().ok().map(|output| output.path().to_owned())
-    }
-
-    /// Carries commands out until the sender is gone and tells `answer` what came of each; commands that are
-    /// waiting together may be answered in another order. One lane of several on threads; one for a simulator.
-    pub async fn serve(
-        self,
-        blocking: Blocking,
-        lanes: usize,
-        commands: mpsc::UnboundedReceiver<DiskCommand>,
-        answer: impl Fn(DiskEvent) + Clone + Send + 'static,
-    ) {
-        let commands = Arc::new(AsyncMutex::new(commands));
-        let mut running = tokio::task::JoinSet::new();
-        for _ in 0..lanes {
-            let (disk, blocking) = (self.clone(), blocking.clone());
-            let (commands, answer) = (Arc::clone(&commands), answer.clone());
-            running.spawn(async move {
-                loop {
-                    let mut batch = Vec::with_capacity(BATCH);
-                    if commands.lock().await.recv_many(&mut batch, BATCH).await == 0 {
-                        return;
-                    }
-                    let (disk, answer) = (disk.clone(), answer.clone());
-                    blocking
-                        .run(move || batch.into_iter().for_each(|command| answer(disk.execute(command))))
-                        .await;
-                }
-            });
-        }
-        while let Some(lane) = running.join_next().await {
-            if let Err(error) = lane
-                && error.is_panic()
-            {
-                std::panic::resume_unwind(error.into_panic());
-            }
-        }
     }
 
     /// Carries out one command. Blocks.

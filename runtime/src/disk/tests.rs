@@ -434,28 +434,3 @@ fn progress_ends_at_the_whole() {
     hash_share(&fixture.dir.path().join("source"), &ShareOptions::default(), &progress).unwrap();
     assert_eq!(most.into_inner().unwrap(), (400_000, 400_000));
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_command_is_answered_once_on_any_number_of_lanes() {
-    let fixture = Fixture::file(&bytes(20 * PIECE as usize, 14));
-    let info_hash = fixture.metainfo().info_hash();
-    let disk = Disk::default();
-    disk.offer(Arc::clone(fixture.metainfo()), fixture.hashed.source);
-    for (blocking, lanes) in [(Blocking::threads(4), 3), (Blocking::Inline, 1)] {
-        let (command, commands) = mpsc::unbounded_channel();
-        let (event, mut events) = mpsc::unbounded_channel();
-        for ticket in 0..80u64 {
-            let (piece, first) = (ticket as u32 / 4, ticket as u16 % 4);
-            command.send(DiskCommand::Read { ticket: Ticket(ticket), info_hash, piece, first, count: 1 }).unwrap();
-        }
-        drop(command);
-        disk.clone().serve(blocking, lanes, commands, move |answer| event.send(answer).unwrap()).await;
-        let mut answered = BTreeSet::new();
-        while let Some(answer) = events.recv().await {
-            let DiskEvent::Read { ticket, data } = answer else { panic!("{answer:?}") };
-            assert_eq!(data.unwrap().len(), block_len());
-            assert!(answered.insert(ticket));
-        }
-        assert_eq!(answered.len(), 80);
-    }
-}

@@ -1,0 +1,32 @@
+//! Whole nodes: a machine, its driver and everything that carries out what it says, wired together.
+//!
+//! [`peer`] and [`worker`] are generic over the network and the WebRTC transport, so that production and the
+//! simulator run the same wiring. They decide nothing about the protocol.
+
+mod lanes;
+pub mod peer;
+mod tasks;
+pub mod worker;
+pub mod worker_http;
+
+use kollator_core::id::{Digest, PeerId};
+
+/// A seed from the operating system, for a machine's choices among equals.
+///
+/// # Panics
+/// If the operating system has no randomness to give.
+#[must_use]
+pub fn random_seed() -> u64 {
+    getrandom::u64().expect("the operating system gives random numbers")
+}
+
+/// A name for a node from the operating system's randomness.
+///
+/// # Panics
+/// If the operating system has no randomness to give.
+#[must_use]
+pub fn random_id() -> PeerId {
+    let mut name = Digest::default();
+    getrandom::fill(&mut name.0).expect("the operating system gives random numbers");
+    PeerId(name)
+}
