@@ -189,3 +189,95 @@ async fn sleep_until(at: Option<time::Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wants to be woken 10 ms after each input, and tells what it was told.
+    #[derive(Default)]
+    struct Echo {
+        told: Vec<(u64, u32)>,
+        outputs: Vec<u32>,
+        wake: Option<Instant>,
+    }
+
+    const WAKE: u32 = 0;
+
+    impl Machine for Echo {
+        type Input = u32;
+        type Output = u32;
+
+        fn handle(&mut self, now: Instant, input: u32) {
+            if input == WAKE && self.wake.is_some_and(|at| at > now) {
+                return;
+            }
+            self.told.push((now.as_nanos() / 1_000_000, input));
+            self.outputs.push(input);
+            self.wake = (input != WAKE).then(|| now + Duration::from_millis(10));
+        }
+
+        fn poll(&mut self) -> Option<u32> {
+            self.outputs.pop()
+        }
+
+        fn next_wake(&self) -> Option<Instant> {
+            self.wake
+        }
+    }
+
+    /// Ends the loop at a chosen output.
+    struct Until(u32);
+
+    impl Host<Echo> for Until {
+        fn execute(&mut self, output: u32) -> ControlFlow<()> {
+            if output == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_the_machine_inputs_and_wakes_in_its_own_time() {
+        let (handle, mailbox) = mailbox::<Echo>();
+        let script = async {
+            time::sleep(Duration::from_millis(5)).await;
+            handle.send(1).await?;
+            time::sleep(Duration::from_millis(7)).await;
+            handle.send(2).await?;
+            time::sleep(Duration::from_millis(30)).await;
+            assert_eq!(handle.query(|echo| echo.told.len()).await?, 4);
+            handle.send(9).await
+        };
+        let ((echo, _), script) = tokio::join!(run(Echo::default(), mailbox, || WAKE, Until(9)), script);
+        assert_eq!(script, Ok(()));
+        assert_eq!(echo.told, [(0, WAKE), (5, 1), (12, 2), (22, WAKE), (42, 9)]);
+        assert_eq!(handle.send(3).await, Err(Stopped));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_mailbox_does_not_starve_the_timers() {
+        let (handle, mailbox) = mailbox::<Echo>();
+        let flood = async {
+            for _ in 0..10 * MAILBOX {
+                handle.send(1).await?;
+            }
+            time::sleep(Duration::from_millis(10)).await;
+            handle.send(9).await
+        };
+        let ((echo, _), flood) = tokio::join!(run(Echo::default(), mailbox, || WAKE, Until(9)), flood);
+        assert_eq!(flood, Ok(()));
+        assert_eq!(echo.told.len(), 10 * MAILBOX + 3);
+        assert_eq!(echo.told[echo.told.len() - 2].1, WAKE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_revoked_lease_silences_what_is_queued() {
+        let (handle, mailbox) = mailbox::<Echo>();
+        let (sink, lease) = handle.sink(|event: u32| event).leased();
+        assert_eq!(sink.send(1).await, Ok(()));
+        lease.revoke();
+        assert_eq!(sink.send(2).await, Ok(()));
+        assert_eq!(handle.send(9).await, Ok(()));
+        let (echo, _) = run(Echo::default(), mailbox, || WAKE, Until(9)).await;
+        assert_eq!(echo.told, [(0, WAKE), (0, 9)]);
+    }
+}

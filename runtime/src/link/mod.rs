@@ -1,6 +1,8 @@
 //! The WebSocket from a peer or worker to its front: carries text both ways and says when it is up or down.
 //! Which front, when to try again and what the text means is the machine's business.
 
+#[cfg(test)]
+mod tests;
 mod url;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use webrtc::peer_connection::{
     RTCSessionDescription,
 };
 
+use super::socket::ConnectionRuntime;
 use super::webrtc::Shared;
 use crate::event::{EventSink, Lease};
 
@@ -27,9 +28,9 @@ const LABEL: &str = "kollator";
 /// Most bytes of frames waiting for the stack. Machines keep far below it.
 const MAX_QUEUED: usize = 8 << 20;
 /// Descriptions and candidates waiting to be applied.
-const MAX_CONTROLS: usize = 64;
-/// Most candidates taken from the other side, besides those in its description.
-const MAX_CANDIDATES: usize = 64;
+const MAX_CONTROLS: usize = 2 * MAX_CANDIDATES;
+/// Most candidates taken from the other side: each one is an address of its choice that we send checks to.
+const MAX_CANDIDATES: usize = 32;
 /// Bytes of frames that one `Sent` stands for while more are waiting.
 const SENT_BATCH: u32 = 256 << 10;
 /// How long what was queued before a `Close` may take to reach the other side.
@@ -217,8 +218,8 @@ impl Task {
         let gathered = Arc::new(Notify::new());
         let has_channel = AtomicBool::new(matches!(role, Role::Offer));
         let handler = Handler { events: events.clone(), gathered: gathered.clone(), has_channel };
-        let pc = match shared.connect(Arc::new(handler)).await {
-            Ok(pc) => pc,
+        let (pc, runtime) = match shared.connect(Arc::new(handler)).await {
+            Ok(connected) => connected,
             Err(error) => return End::Because(format!("cannot make a connection: {error}")),
         };
         // What a stranger sent is parsed by the stack in here: should that ever panic, it costs one connection.
@@ -227,12 +228,13 @@ impl Task {
             if let Some(end) = described.await {
                 return end;
             }
-            self.talk(&*pc, &events, &mut from_stack).await
+            self.talk(&*pc, &runtime, &events, &mut from_stack).await
         };
         let end = AssertUnwindSafe(talk)
             .catch_unwind()
             .await
             .unwrap_or_else(|_| End::Because("the WebRTC stack failed".into()));
+        runtime.settle();
         if matches!(end, End::Closed) {
             // What did not make it in time is lost, as the contract says.
             let _ = timeout(FLUSH, self.flush()).await;
@@ -262,7 +264,9 @@ impl Task {
                     (pc.create_offer(None).await?, Some(channel))
                 }
                 Role::Accept { sdp } => {
-                    pc.set_remote_description(data_only(RTCSessionDescription::offer(sdp)?)?).await?;
+                    let offer = RTCSessionDescription::offer(sdp)?;
+                    self.candidates = check_description(&offer)?;
+                    pc.set_remote_description(offer).await?;
                     (pc.create_answer(None).await?, None)
                 }
             };
@@ -291,6 +295,7 @@ impl Task {
     async fn talk(
         &mut self,
         pc: &dyn PeerConnection,
+        runtime: &ConnectionRuntime,
         events: &mpsc::UnboundedSender<Event>,
         from_stack: &mut mpsc::UnboundedReceiver<Event>,
     ) -> End {
@@ -309,7 +314,10 @@ impl Task {
                         self.channel = Some(channel.clone());
                         self.readers.spawn(read(self.conn, channel, self.sink.clone(), events.clone()));
                     }
-                    Event::Open => self.begin_writing(),
+                    Event::Open => {
+                        runtime.settle();
+                        self.begin_writing();
+                    }
                     Event::Lost(reason) => return End::Because(reason.into()),
                 },
                 Some(reason) = self.readers.join_next() => {
@@ -333,16 +341,16 @@ impl Task {
     async fn apply(&mut self, pc: &dyn PeerConnection, control: Control) -> Result<(), String> {
         match control {
             Control::Answer(sdp) => {
-                let answer = RTCSessionDescription::answer(sdp).and_then(data_only);
-                match answer {
-                    Ok(answer) => pc.set_remote_description(answer).await,
-                    Err(error) => Err(error),
-                }
-                .map_err(|error| format!("the answer cannot be used: {error}"))
+                let applied = async {
+                    let answer = RTCSessionDescription::answer(sdp)?;
+                    self.candidates += check_description(&answer)?;
+                    pc.set_remote_description(answer).await
+                };
+                applied.await.map_err(|error: Error| format!("the answer cannot be used: {error}"))
             }
             // An empty one says that there are no more.
             Control::Candidate(candidate) if candidate.is_empty() => Ok(()),
-            Control::Candidate(_) if self.candidates == MAX_CANDIDATES => {
+            Control::Candidate(_) if self.candidates >= MAX_CANDIDATES => {
                 Err(format!("more than {MAX_CANDIDATES} candidates"))
             }
             Control::Candidate(candidate) => {
@@ -371,13 +379,20 @@ fn ended(over: Result<String, oneshot::error::RecvError>) -> End {
     over.map_or(End::Closed, End::Because)
 }
 
-/// Refuses a description of anything but one data channel transport.
-fn data_only(description: RTCSessionDescription) -> Result<RTCSessionDescription, Error> {
+/// The number of candidates in a description. Refuses one of anything but one data channel transport.
+fn check_description(description: &RTCSessionDescription) -> Result<usize, Error> {
     let parsed = description.unmarshal()?;
-    match parsed.media_descriptions.as_slice() {
-        [media] if media.media_name.media == "application" => Ok(description),
-        _ => Err(Error::Other("it must have one application section and nothing else".into())),
+    let [media] = parsed.media_descriptions.as_slice() else {
+        return Err(Error::Other("it must have one section".into()));
+    };
+    if media.media_name.media != "application" {
+        return Err(Error::Other(format!("its section is {:?}, not \"application\"", media.media_name.media)));
     }
+    let candidates = parsed.attributes.iter().chain(&media.attributes).filter(|a| a.key == "candidate").count();
+    if candidates > MAX_CANDIDATES {
+        return Err(Error::Other(format!("it has more than {MAX_CANDIDATES} candidates")));
+    }
+    Ok(candidates)
 }
 
 async fn check_channel(channel: &dyn DataChannel) -> Result<(), String> {

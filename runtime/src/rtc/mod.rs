@@ -5,6 +5,8 @@
 
 mod connection;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod webrtc;
 
 use futures_util::future::BoxFuture;

@@ -23,11 +23,18 @@ use webrtc::runtime::{Runtime, TokioRuntime};
 
 use super::Transport;
 use super::connection::{Connection, Role};
-use super::socket::Buffered;
+use super::socket::{Base, ConnectionRuntime};
 use crate::event::EventSink;
 
 /// Without it a send never waits, and memory grows without bound.
 const SEND_BUFFER: usize = 1 << 20;
+/// Between two rounds of connectivity checks. Set-up takes three rounds whatever the network's speed, and the
+/// stack's own 200 ms would be nearly all of the time it takes between neighbours.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// More than the rounds that fit between the first check and the time-out of all of them.
+const MAX_CHECKS: u16 = 250;
+/// How long a path through a NAT waits for a direct one to turn out to work; four times that for a relay.
+const BETTER_PATH_WAIT: Duration = Duration::from_millis(200);
 /// The most that browsers take, and this stack.
 const MAX_SCTP_MESSAGE: u32 = 262_144;
 
@@ -107,7 +114,7 @@ pub struct BadIceServer {
 /// What every connection shares.
 #[derive(Debug)]
 pub(super) struct Shared {
-    runtime: Arc<dyn Runtime>,
+    base: Arc<Base>,
     binding: Binding,
     ice_servers: Vec<RTCIceServer>,
     pub(super) gather_timeout: Duration,
@@ -119,7 +126,8 @@ impl Shared {
     pub(super) async fn connect(
         &self,
         handler: Arc<dyn PeerConnectionEventHandler>,
-    ) -> Result<Arc<dyn PeerConnection>, webrtc::error::Error> {
+    ) -> Result<(Arc<dyn PeerConnection>, Arc<ConnectionRuntime>), webrtc::error::Error> {
+        let runtime = Arc::new(ConnectionRuntime::new(self.base.clone()));
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_include_loopback_candidate(true)
@@ -128,6 +136,10 @@ impl Shared {
                 Some(Duration::from_millis(2500)),
                 Some(Duration::from_millis(500)),
             )
+            .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(MAX_CHECKS))
+            .with_srflx_acceptance_min_wait(Some(BETTER_PATH_WAIT))
+            .with_prflx_acceptance_min_wait(Some(BETTER_PATH_WAIT))
+            .with_relay_acceptance_min_wait(Some(4 * BETTER_PATH_WAIT))
             .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_SCTP_MESSAGE))
             .build();
         let configuration = RTCConfigurationBuilder::new().with_ice_servers(self.ice_servers.clone()).build();
@@ -135,12 +147,12 @@ impl Shared {
             .with_configuration(configuration)
             .with_setting_engine(settings)
             .with_handler(handler)
-            .with_runtime(self.runtime.clone())
+            .with_runtime(runtime.clone())
             .with_udp_addrs((self.binding.0)())
             .with_data_channel_send_buffer_limit(SEND_BUFFER)
             .build()
             .await?;
-        Ok(Arc::new(connection))
+        Ok((Arc::new(connection), runtime))
     }
 }
 
@@ -159,7 +171,7 @@ impl WebRtc {
     /// An ICE server's URL cannot be used.
     pub fn new(config: RtcConfig, sink: EventSink<RtcEvent>) -> Result<Self, BadIceServer> {
         let shared = Shared {
-            runtime: Arc::new(Buffered::new(config.runtime, config.socket_buffer)),
+            base: Arc::new(Base::new(config.runtime, config.socket_buffer)),
             binding: config.binding,
             ice_servers: config.ice_servers.into_iter().map(ice_server).collect::<Result<_, _>>()?,
             gather_timeout: config.gather_timeout,
