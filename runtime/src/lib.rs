@@ -8,6 +8,7 @@ pub mod blocking;
 pub mod disk;
 pub mod driver;
 pub mod event;
+pub mod http;
 pub mod link;
 pub mod net;
 pub mod node;

@@ -1,0 +1,219 @@
+//! The server over real sockets on loopback, with clients that keep the protocol and clients that do not.
+
+use std::net::Ipv4Addr;
+
+use axum::serve::Listener as _;
+use futures_util::{SinkExt, StreamExt};
+use kollator_core::auth::SharedKey;
+use kollator_core::id::{Digest, PeerId};
+use kollator_core::node::front::FrontConfig;
+use kollator_core::wire::signal::{Bootstrap, FromFront, Role, Signal, ToFront, VERSION, WorkerHello};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::*;
+use crate::net::http::{Limits, get, post_json};
+use crate::net::{Net, TokioNet};
+
+struct Server {
+    addr: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+fn key() -> SharedKey {
+    SharedKey::new(b"a key for testing").expect("long enough")
+}
+
+impl Server {
+    async fn start() -> Self {
+        let listener = TokioNet.bind((Ipv4Addr::LOCALHOST, 0).into()).await.expect("loopback");
+        let addr = listener.local_addr().expect("bound");
+        let (stop, stopped) = oneshot::channel();
+        let mut config = FrontConfig::new(key(), system_clock(), 1);
+        config.messages.burst = 10_000;
+        let front = Front::new(config);
+        let task = tokio::spawn(serve(listener, front, system_clock, async {
+            stopped.await.expect("told");
+        }));
+        Self { addr, stop, task }
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.addr);
+        let response = get(&TokioNet, &url, Limits::default()).await.expect("answered");
+        (response.status, String::from_utf8(response.body.to_vec()).expect("text"))
+    }
+
+    async fn client(&self) -> Client {
+        let stream = TcpStream::connect(self.addr).await.expect("listening");
+        let url = format!("ws://{}/signaling", self.addr);
+        Client(client_async(url, stream).await.expect("upgraded").0)
+    }
+
+    async fn peer(&self, n: u8) -> Client {
+        let mut client = self.client().await;
+        let hello = ToFront::Hello { version: VERSION, id: peer(n), role: Role::Peer {} };
+        client.say(&hello).await;
+        assert!(matches!(client.hear().await, FromFront::Welcome(_)));
+        client
+    }
+
+    async fn worker(&self, n: u8, name: &str) -> Client {
+        let timestamp_ms = system_clock();
+        let hello = WorkerHello {
+            name: name.to_owned(),
+            capacity: 100,
+            http: "http://127.0.0.1:9".to_owned(),
+            timestamp_ms,
+            mac: key().token(name, timestamp_ms),
+        };
+        let mut client = self.client().await;
+        client.say(&ToFront::Hello { version: VERSION, id: peer(n), role: Role::Worker(hello) }).await;
+        assert!(matches!(client.hear().await, FromFront::Welcome(_)));
+        client
+    }
+}
+
+struct Client(WebSocketStream<TcpStream>);
+
+impl Client {
+    async fn say(&mut self, message: &ToFront) {
+        self.0.send(Message::text(message.to_text())).await.expect("open");
+    }
+
+    async fn hear(&mut self) -> FromFront {
+        match self.0.next().await {
+            Some(Ok(Message::Text(text))) => FromFront::parse(text.as_bytes()).expect("the protocol"),
+            other => panic!("no message: {other:?}"),
+        }
+    }
+
+    /// Reads on to the close frame; its reason.
+    async fn closing(&mut self) -> String {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Close(Some(frame)))) => return frame.reason.to_string(),
+                Some(Ok(_)) => {}
+                other => panic!("no close frame: {other:?}"),
+            }
+        }
+    }
+}
+
+fn peer(n: u8) -> PeerId {
+    PeerId(Digest([n; 32]))
+}
+
+#[tokio::test]
+async fn pages_tell_how_the_front_stands() {
+    let server = Server::start().await;
+    let (status, page) = server.get("/").await;
+    assert_eq!((status, page.contains("Kollator")), (200, true));
+    let _worker = server.worker(9, "w1").await;
+    let _peer = server.peer(1).await;
+
+    let (_, health) = server.get("/health").await;
+    let health: Value = serde_json::from_str(&health).expect("JSON");
+    assert_eq!(health, serde_json::json!({"status": "ok", "clients": 2, "workers": 1}));
+
+    let (_, workers) = server.get("/workers").await;
+    let workers: Value = serde_json::from_str(&workers).expect("JSON");
+    let id = peer(9).to_string();
+    let expected = serde_json::json!([{"name": "w1", "capacity": 100, "http": "http://127.0.0.1:9",
+        "peer": id, "assigned": 1}]);
+    assert_eq!(workers, expected);
+
+    let url = format!("http://{}/bootstrap", server.addr);
+    let response = post_json(&TokioNet, &url, "{}".to_owned(), Limits::default()).await.expect("answered");
+    let bootstrap = Bootstrap::parse(&response.body).expect("a bootstrap");
+    assert_eq!(bootstrap.worker.map(|worker| worker.name).as_deref(), Some("w1"));
+
+    let (_, metrics) = server.get("/metrics").await;
+    assert!(metrics.contains("\nkollator_front_workers 1\n"), "{metrics}");
+    assert!(metrics.contains("\nkollator_front_worker_assigned{worker=\"w1\"} 1\n"), "{metrics}");
+
+    assert_eq!(server.get("/nothing").await.0, 404);
+    assert_eq!(server.get("/bootstrap").await.0, 405);
+}
+
+#[tokio::test]
+async fn signals_pass_between_clients() {
+    let server = Server::start().await;
+    let (mut a, mut b) = (server.peer(1).await, server.peer(2).await);
+    for session in 0..100 {
+        let body = Signal::Offer { sdp: format!("v={session}") };
+        a.say(&ToFront::Signal { to: peer(2), session, body: body.clone() }).await;
+        assert_eq!(b.hear().await, FromFront::Signal { from: peer(1), session, body });
+    }
+    drop(b);
+    // Until the front has heard of it, signals to the other side vanish.
+    loop {
+        a.say(&ToFront::Signal { to: peer(2), session: 7, body: Signal::bye("") }).await;
+        a.say(&ToFront::Ping {}).await;
+        if let FromFront::Signal { from, session, body } = a.hear().await {
+            assert_eq!((from, session, body), (peer(2), 7, Signal::Unreachable {}));
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_worker_is_told_to_its_clients() {
+    let server = Server::start().await;
+    let mut client = server.peer(1).await;
+    let worker = server.worker(9, "w1").await;
+    assert!(matches!(client.hear().await, FromFront::Assign { worker: Some(worker) } if worker.name == "w1"));
+    drop(worker);
+    assert_eq!(client.hear().await, FromFront::Assign { worker: None });
+}
+
+#[tokio::test]
+async fn bad_messages_end_in_an_error_or_a_closed_connection() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    client.0.send(Message::text("junk")).await.expect("open");
+    assert!(matches!(client.hear().await, FromFront::Error { .. }));
+    client.0.send(Message::binary(vec![0])).await.expect("open");
+    assert_eq!(client.closing().await, "messages are text");
+
+    let mut client = server.client().await;
+    client.0.send(Message::text("x".repeat(MAX_MESSAGE + 1))).await.expect("open");
+    assert!(!matches!(client.0.next().await, Some(Ok(Message::Text(_)))));
+
+    let mut client = server.client().await;
+    for _ in 0..9 {
+        client.0.send(Message::text("junk")).await.expect("open");
+    }
+    assert_eq!(client.closing().await, "too many faults");
+    server.peer(1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_and_nobody_waits_for_it() {
+    let server = Server::start().await;
+    let _mute = server.peer(1).await;
+    let mut fast = server.peer(2).await;
+    let sdp = "x".repeat(30_000);
+    // Loopback's buffers take several megabytes before the outbox begins to fill.
+    loop {
+        fast.say(&ToFront::Signal { to: peer(1), session: 1, body: Signal::Offer { sdp: sdp.clone() } }).await;
+        fast.say(&ToFront::Ping {}).await;
+        if let FromFront::Signal { body: Signal::Unreachable {}, .. } = fast.hear().await {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn shutdown_says_goodbye() {
+    let server = Server::start().await;
+    let mut client = server.peer(1).await;
+    server.stop.send(()).expect("running");
+    assert_eq!(client.closing().await, "this front is shutting down");
+    server.task.await.expect("no panic").expect("no failure");
+    assert!(TcpStream::connect(server.addr).await.is_err());
+}
