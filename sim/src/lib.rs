@@ -1,1 +1,3 @@
-//! Skeleton.
+//! Simulated worlds that try to break Kollator's machines and runtime.
+
+pub mod store;

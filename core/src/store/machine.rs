@@ -303,9 +303,9 @@ impl Store {
             return self.answer(Answer::Stored { ticket, result: Ok(()) });
         }
         let length = u64::from(id.length());
-        if length > self.config.max_memory {
-            let why = format!("a chunk of {length} bytes is more than memory is allowed");
-            return self.answer(Answer::Stored { ticket, result: Err(StoreError::Failed(why)) });
+        // What could not be fetched again must not be acknowledged.
+        if let Err(error) = self.is_manageable(length) {
+            return self.answer(Answer::Stored { ticket, result: Err(error) });
         }
         let is_held = self.chunks.get(&id).is_some_and(|active| active.data.is_some());
         if self.waiting >= self.config.max_waiting || !(is_held || self.has_room_for(length)) {
@@ -443,9 +443,8 @@ impl Store {
         let is_new = self.chunks.get(&chunk).is_none_or(|active| active.fetch == Step::Idle);
         if is_new {
             let length = u64::from(chunk.length());
-            if length > self.config.max_memory / 2 {
-                let why = format!("a chunk of {length} bytes needs twice as much memory than is allowed");
-                return self.settle(Answer::Data { ticket, result: Err(StoreError::Failed(why)) });
+            if let Err(error) = self.is_manageable(length) {
+                return self.settle(Answer::Data { ticket, result: Err(error) });
             }
             if self.fetch_queue.len() >= self.config.max_queued_fetches {
                 return self.settle(Answer::Data { ticket, result: Err(StoreError::Busy) });
@@ -457,6 +456,15 @@ impl Store {
             active.fetch = Step::Queued;
         }
         active.readers.push((ticket, part));
+    }
+
+    /// Whether a chunk of `length` bytes can ever be fetched.
+    fn is_manageable(&self, length: u64) -> Result<(), StoreError> {
+        if length <= self.config.max_memory / 2 {
+            return Ok(());
+        }
+        let why = format!("a chunk of {length} bytes needs twice as much memory as there is");
+        Err(StoreError::Failed(why))
     }
 
     /// Puts a chunk in memory, serves who waits for it, and has it written to the cache.

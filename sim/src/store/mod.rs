@@ -1,0 +1,13 @@
+//! The worker's store alone, on an event heap: a disk that fails and rots, an S3 that is slow, lies and applies
+//! what it said had failed, and a process that dies at any moment.
+//!
+//! One number decides everything that happens in a run. Nothing here is shared with production but the machine
+//! under test: the world plays its driver.
+
+mod disk;
+pub mod oracle;
+mod plan;
+mod world;
+
+pub use plan::{Fault, Fired, Plant};
+pub use world::{Report, Violation, run};
