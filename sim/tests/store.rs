@@ -39,14 +39,14 @@ fn the_same_seed_gives_the_same_trace() {
 
 #[test]
 fn every_oracle_sees_its_bug() {
-    let bugs: [(Plant, Box<dyn Fn() -> Box<dyn Oracle>>); 7] = [
-        (Plant::StoredTooEarly, Box::new(|| Box::new(oracle::AcknowledgedChunkIsReadable::default()))),
-        (Plant::NeverRemoves, Box::new(|| Box::new(oracle::CacheWithinBudget))),
-        (Plant::NeverRemoves, Box::new(|| Box::new(oracle::CacheIndexEqualsDisk))),
-        (Plant::ServesRot, Box::new(|| Box::new(oracle::NothingUnverifiedIsServed))),
-        (Plant::RecoversTorn, Box::new(|| Box::new(oracle::NothingUnverifiedIsServed))),
-        (Plant::OverlooksFile, Box::new(|| Box::new(oracle::CacheIndexEqualsDisk))),
-        (Plant::TooMuchMemory, Box::new(|| Box::new(oracle::MemoryWithinBound))),
+    let bugs: [(Plant, fn() -> Box<dyn Oracle>); 7] = [
+        (Plant::StoredTooEarly, || Box::new(oracle::AcknowledgedChunkIsReadable::default())),
+        (Plant::NeverRemoves, || Box::new(oracle::CacheWithinBudget)),
+        (Plant::NeverRemoves, || Box::new(oracle::CacheIndexEqualsDisk)),
+        (Plant::ServesRot, || Box::new(oracle::NothingUnverifiedIsServed)),
+        (Plant::RecoversTorn, || Box::new(oracle::NothingUnverifiedIsServed)),
+        (Plant::OverlooksFile, || Box::new(oracle::CacheIndexEqualsDisk)),
+        (Plant::TooMuchMemory, || Box::new(oracle::MemoryWithinBound)),
     ];
     for (plant, oracle) in bugs {
         let name = oracle().name();

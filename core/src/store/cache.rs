@@ -322,3 +322,154 @@ impl Cache {
         self.entries.peek_mut(&pin.chunk).filter(|entry| entry.generation == pin.generation)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::merkle::sha256;
+
+    fn chunk(n: u8) -> ChunkId {
+        ChunkId::new(sha256(&[n]), 1 + u32::from(n), 0).unwrap()
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write(u8, u64),
+        Use(u8),
+        Hold(u8),
+        GiveBack,
+        Expire,
+        Wait(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..12u8, 0..60u64).prop_map(|(n, bytes)| Step::Write(n, bytes)),
+            4 => (0..12u8).prop_map(Step::Use),
+            1 => (0..12u8).prop_map(Step::Hold),
+            1 => Just(Step::GiveBack),
+            1 => Just(Step::Expire),
+            3 => (1..40u64).prop_map(Step::Wait),
+        ]
+    }
+
+    /// LRU as anyone would write it down: a list, the least recently used first.
+    #[derive(Default)]
+    struct Naive(Vec<(ChunkId, u64, Instant)>);
+
+    impl Naive {
+        fn bytes(&self) -> u64 {
+            self.0.iter().map(|entry| entry.1).sum()
+        }
+
+        fn touch(&mut self, now: Instant, chunk: ChunkId) -> bool {
+            let Some(at) = self.0.iter().position(|entry| entry.0 == chunk) else { return false };
+            let (_, bytes, _) = self.0.remove(at);
+            self.0.push((chunk, bytes, now));
+            true
+        }
+
+        /// Removes, from the least recently used on, what is not held and `goes` says must go.
+        fn remove(
+            &mut self,
+            held: &[Pin],
+            mut goes: impl FnMut(&Self, &(ChunkId, u64, Instant)) -> bool,
+        ) -> Vec<ChunkId> {
+            let mut gone = Vec::new();
+            for entry in self.0.clone() {
+                if !held.iter().any(|pin| pin.chunk == entry.0) && goes(self, &entry) {
+                    self.0.retain(|kept| kept.0 != entry.0);
+                    gone.push(entry.0);
+                }
+            }
+            gone
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_naive_model(steps in proptest::collection::vec(step(), 1..200)) {
+            const LIMIT: u64 = 150;
+            const MAX_AGE: u64 = 100;
+            let (mut cache, mut naive) = (Cache::new(LIMIT, Duration::from_nanos(MAX_AGE)), Naive::default());
+            let (mut now, mut held) = (Instant::ZERO, Vec::<Pin>::new());
+            for step in steps {
+                let mut victims = Vec::new();
+                match step {
+                    Step::Write(n, bytes) if !cache.holds(chunk(n)) => {
+                        let room = cache.make_room(bytes, &mut victims);
+                        let wanted = naive.remove(&held, |naive, _| naive.bytes() + bytes > LIMIT);
+                        prop_assert_eq!(&victims, &wanted);
+                        for victim in victims.drain(..) {
+                            cache.removed(victim);
+                        }
+                        let fits = naive.bytes() + bytes <= LIMIT;
+                        prop_assert!(fits || room == Room::Later, "{:?}", room);
+                        if fits {
+                            cache.begin_write(now, chunk(n), bytes);
+                            prop_assert_eq!(cache.pin(now, chunk(n)), None, "readable before it is written");
+                            cache.written(chunk(n));
+                            naive.0.push((chunk(n), bytes, now));
+                        }
+                    }
+                    Step::Write(..) => {}
+                    Step::Use(n) => {
+                        let pin = cache.pin(now, chunk(n));
+                        prop_assert_eq!(pin.is_some(), naive.touch(now, chunk(n)));
+                        pin.into_iter().for_each(|pin| cache.unpin(pin));
+                    }
+                    Step::Hold(n) => {
+                        held.extend(cache.pin(now, chunk(n)));
+                        naive.touch(now, chunk(n));
+                    }
+                    Step::GiveBack => held.pop().into_iter().for_each(|pin| cache.unpin(pin)),
+                    Step::Expire => {
+                        let due = cache.next_expiry().is_some_and(|at| at <= now);
+                        cache.expire(now, &mut victims);
+                        let age = Duration::from_nanos(MAX_AGE);
+                        let wanted = naive.remove(&held, |_, entry| now.since(entry.2) >= age);
+                        prop_assert_eq!(&victims, &wanted);
+                        prop_assert_eq!(due, !victims.is_empty(), "the wake-up is when something is due");
+                        victims.drain(..).for_each(|victim| cache.removed(victim));
+                    }
+                    Step::Wait(nanos) => now = now + Duration::from_nanos(nanos),
+                }
+                prop_assert_eq!(cache.bytes(), naive.bytes());
+                prop_assert!(cache.bytes() <= LIMIT);
+                let order: Vec<_> = naive.0.iter().rev().map(|entry| entry.0).collect();
+                prop_assert_eq!(cache.chunks().collect::<Vec<_>>(), order);
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_keeps_its_age_and_is_cut_to_the_bound() {
+        let mut cache = Cache::new(100, Duration::from_secs(100));
+        let age = Duration::from_secs;
+        cache.recover(
+            Instant::ZERO,
+            vec![(chunk(1), 60, age(5)), (chunk(2), 60, age(50)), (chunk(3), 30, age(200))],
+        );
+        let mut victims = Vec::new();
+        cache.shrink(&mut victims);
+        assert_eq!(victims, [chunk(3), chunk(2)]);
+        assert_eq!(cache.next_expiry(), Some(Instant::ZERO + age(95)));
+        let stats = cache.stats();
+        assert_eq!((stats.evictions, stats.chunks, stats.bytes), (2, 1, 150));
+    }
+
+    #[test]
+    fn a_removal_that_failed_keeps_its_bytes_and_blocks_nobody() {
+        let mut cache = Cache::new(100, Duration::from_secs(1));
+        cache.recover(Instant::ZERO, vec![(chunk(1), 60, Duration::ZERO)]);
+        let mut victims = Vec::new();
+        assert_eq!(cache.make_room(70, &mut victims), Room::Later);
+        cache.set_stuck(chunk(1), true);
+        assert_eq!(cache.make_room(70, &mut victims), Room::Never);
+        assert_eq!(cache.make_room(40, &mut victims), Room::Now);
+        cache.removed(chunk(1));
+        assert_eq!((victims, cache.bytes()), (vec![chunk(1)], 0));
+    }
+}
