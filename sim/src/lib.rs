@@ -1,3 +1,4 @@
 //! Simulated worlds that try to break Kollator's machines and runtime.
 
 pub mod store;
+pub mod turmoil;

@@ -1,2 +1,112 @@
-//! Skeleton.
-fn main() {}
+//! `kollator-worker`: settings, logging, signals. What a worker does is in `kollator-core`, how its disk, its
+//! network and its HTTP are driven in `kollator-runtime`.
+
+mod settings;
+
+use std::io::{IsTerminal, stderr};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+use kollator_core::auth::SharedKey;
+use kollator_core::node::worker::WorkerConfig;
+use kollator_runtime::blocking::Blocking;
+use kollator_runtime::net::{Net as _, TokioNet};
+use kollator_runtime::node::worker::{WorkerNode, WorkerOptions};
+use kollator_runtime::node::{random_id, random_seed, worker_http};
+use kollator_runtime::rtc::{RtcConfig, WebRtc};
+use kollator_runtime::storage::{Backing, CacheDir, DirBacking, S3Backing, StoreDriver};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+use self::settings::{LogFormat, Settings, Storage};
+
+/// Longest wait at shutdown for what is open to be finished.
+const DRAIN: Duration = Duration::from_secs(30);
+
+fn main() -> anyhow::Result<()> {
+    let settings = Settings::parse();
+    let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|e| {
+        refuse(&format!("--log (RUST_LOG): {:?}: {e}; such as info or kollator=debug", settings.log))
+    });
+    let key = settings.shared_key().unwrap_or_else(|fault| refuse(&fault));
+    let storage = settings.storage().unwrap_or_else(|fault| refuse(&fault));
+    let log =
+        tracing_subscriber::fmt().with_writer(stderr).with_ansi(stderr().is_terminal()).with_env_filter(filter);
+    match settings.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    info!(version = env!("CARGO_PKG_VERSION"), name = settings.worker_id, "starting");
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(run(settings, key, storage))
+}
+
+async fn run(settings: Settings, key: SharedKey, storage: Storage) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let addr = SocketAddr::new(settings.host, settings.port);
+    let listener =
+        TokioNet.bind(addr).await.with_context(|| format!("cannot listen on {addr} (--host, --port)"))?;
+
+    let cores = std::thread::available_parallelism().map_or(1, Into::into);
+    let blocking = Blocking::threads(cores.clamp(2, 16));
+    let (cache, recovered) = CacheDir::open(&settings.cache_path).context("--cache-path (CACHE_PATH)")?;
+    info!(chunks = recovered.len(), path = %settings.cache_path.display(), "cache opened");
+    let backing: Arc<dyn Backing> = match storage {
+        Storage::S3(s3) => {
+            info!(settings = ?s3, "storing in S3");
+            Arc::new(S3Backing::connect(s3, random_seed()).await.context("S3 (S3_ENDPOINT, S3_BUCKET and keys)")?)
+        }
+        Storage::Folder(path) => {
+            info!(path = %path.display(), "storing in a folder");
+            Arc::new(DirBacking::open(path, blocking.clone()).context("--data-path (DATA_PATH)")?)
+        }
+    };
+    let config = machine_config(&settings, key);
+    let (name, http) = (config.name.clone(), config.http.clone());
+    let store = StoreDriver::new(cache, backing, blocking.clone());
+    let options = WorkerOptions { config, fronts: settings.fronts.clone(), store, recovered, blocking };
+    let rtc = RtcConfig { ice_servers: settings.ice_servers(), ..RtcConfig::default() };
+    let mut node = WorkerNode::start(options, TokioNet, |sink| WebRtc::new(rtc, sink))
+        .context("--stun-servers, --turn-servers")?;
+
+    let (stop_http, http_stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(worker_http::serve(listener, name, node.handle().clone(), async {
+        // Resolves when the other side is dropped.
+        let _ = http_stopped.await;
+    }));
+    info!(%http, "worker up");
+    let signal = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        () = node.broken_down() => bail!("the worker broke down"),
+    };
+    info!(signal, "draining");
+    node.drain(DRAIN).await.context("the worker broke down")?;
+    drop(stop_http);
+    serving.await.context("the HTTP server broke down")?.context("the HTTP server failed")?;
+    info!("worker down");
+    Ok(())
+}
+
+fn machine_config(settings: &Settings, key: SharedKey) -> WorkerConfig {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let unix_ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let name = settings.worker_id.clone();
+    let mut config = WorkerConfig::new(random_id(), name, settings.public_url(), key, unix_ms, random_seed());
+    config.capacity = settings.capacity;
+    config.store.cache_bytes = settings.cache_size_mb * 1_000_000;
+    config.store.max_age = Duration::from_secs(settings.lru_max_age_hours * 3600);
+    config
+}
+
+/// Ends the process with exit code 2: a setting is bad.
+fn refuse(fault: &str) -> ! {
+    Settings::command().error(ErrorKind::ValueValidation, fault).exit()
+}

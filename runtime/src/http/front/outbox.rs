@@ -24,6 +24,8 @@ struct Waiting {
     bytes: usize,
     /// Why to close once the messages are written.
     close: Option<String>,
+    /// Whether the client was too slow.
+    cut: bool,
 }
 
 /// What to write next.
@@ -62,6 +64,14 @@ impl Outbox {
             if let Some(next) = self.take() {
                 return next;
             }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Waits until the client is cut for being too slow. For the task that calls [`Self::next`], between two
+    /// calls of it.
+    pub(super) async fn cut(&self) {
+        while !self.lock().cut {
             self.changed.notified().await;
         }
     }

@@ -52,10 +52,15 @@ async fn carry(socket: &mut WebSocket, client: ClientId, outbox: &Outbox, handle
     loop {
         tokio::select! {
             next = outbox.next() => match next {
-                Next::Text(text) => match timeout(WRITE_TIMEOUT, socket.send(Message::Text(text.into()))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return Ending::Theirs,
-                },
+                Next::Text(text) => {
+                    let written = timeout(WRITE_TIMEOUT, socket.send(Message::Text(text.into())));
+                    tokio::select! {
+                        result = written => if !matches!(result, Ok(Ok(()))) {
+                            return Ending::Theirs;
+                        },
+                        () = outbox.cut() => return Ending::Theirs,
+                    }
+                }
                 Next::Close(reason) => return Ending::Ours { code: close_code::POLICY, reason },
             },
             message = socket.recv() => match message {

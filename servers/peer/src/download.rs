@@ -1,0 +1,232 @@
+//! `kollator download`: get a share, say how it goes, end when every byte is verified and on disk.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use indicatif::ProgressBar;
+use kollator_core::id::InfoHash;
+use kollator_core::metainfo::Metainfo;
+use kollator_core::node::peer::{Command, Order, PeerEvent, Progress, SourceKind, Totals};
+use kollator_runtime::disk::{Disk, OutputOptions};
+use kollator_runtime::node::peer::PeerNode;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::Ended;
+use crate::node;
+use crate::settings::{Download, Network};
+use crate::signals::{Signal, Signals};
+use crate::target::Target;
+use crate::words;
+
+/// How often progress is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// A line of `--json`.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    /// A front answered.
+    Online { worker: Option<&'a str> },
+    /// No front answers; trying again.
+    Offline { reason: &'a str },
+    /// What the share holds is known.
+    Metainfo { info_hash: InfoHash, name: &'a str, bytes_total: u64, files: usize, chunks: usize },
+    /// A source is connected.
+    SourceUp { peer: String, kind: &'static str },
+    /// A source is gone.
+    SourceDown { peer: String, reason: &'a str },
+    /// A source lied or broke the protocol; it gets no more requests.
+    Blamed { peer: String, offence: &'a str },
+    /// How it stands.
+    Progress { bytes_done: u64, bytes_total: u64, bytes_from_disk: u64, bytes_from: BytesFrom, sources: usize },
+    /// All of it is verified and on disk.
+    Done { info_hash: InfoHash, bytes_total: u64, bytes_from_disk: u64, bytes_from: BytesFrom, seconds: f64 },
+    /// It cannot be had.
+    Failed { info_hash: InfoHash, reason: &'a str },
+}
+
+/// Verified bytes by kind of source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct BytesFrom {
+    worker: u64,
+    peer: u64,
+}
+
+impl BytesFrom {
+    fn new(from: &BTreeMap<SourceKind, u64>) -> Self {
+        let of = |kind| from.get(&kind).copied().unwrap_or_default();
+        Self { worker: of(SourceKind::Worker), peer: of(SourceKind::Peer) }
+    }
+}
+
+/// Where what happens is shown.
+struct Show {
+    json: bool,
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+pub(crate) async fn run(network: &Network, download: Download) -> anyhow::Result<Ended> {
+    let begun = Instant::now();
+    let mut signals = Signals::listen()?;
+    let target = Target::read(&download.target)?;
+    let info_hash = target.info_hash();
+    let disk = Disk::default();
+    let options = OutputOptions { path: download.output, overwrite: download.overwrite, threads: node::cores() };
+    disk.expect(info_hash, options);
+    let (peer, mut events) = node::start(network, target.fronts(), disk.clone())?;
+    let order = if download.sequential { Order::Sequential } else { Order::RarestFirst };
+    peer.command(Command::Download { info_hash, metainfo: target.metainfo(), order }).await?;
+
+    let show = Show { json: download.json, bar: words::bar("downloading", 0), begun };
+    let ended = tokio::select! {
+        ended = follow(&peer, info_hash, &mut events, &show) => ended,
+        signal = signals.next() => Ok(Followed::Stopped(signal)),
+    };
+    peer.shutdown().await;
+    show.bar.finish_and_clear();
+    match ended? {
+        Followed::Completed(totals) => {
+            show.completed(&disk, info_hash, &totals)?;
+            Ok(Ended::Done)
+        }
+        Followed::Stopped(signal) => {
+            words::say("stopped; the same command goes on from here");
+            Ok(Ended::Stopped(signal))
+        }
+    }
+}
+
+enum Followed {
+    Completed(Totals),
+    Stopped(Signal),
+}
+
+/// Shows what the peer says until the download is over.
+async fn follow(
+    peer: &PeerNode,
+    info_hash: InfoHash,
+    events: &mut mpsc::UnboundedReceiver<PeerEvent>,
+    show: &Show,
+) -> anyhow::Result<Followed> {
+    let mut ticks = interval(SHOW_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shown = None;
+    loop {
+        tokio::select! {
+            biased;
+            event = events.recv() => match event {
+                Some(PeerEvent::Completed { totals, .. }) => return Ok(Followed::Completed(totals)),
+                Some(PeerEvent::Failed { reason, .. }) => {
+                    show.line(&Line::Failed { info_hash, reason: &reason })?;
+                    bail!("could not download {info_hash}: {reason}");
+                }
+                Some(event) => show.event(&event)?,
+                None => bail!("the peer broke down"),
+            },
+            _ = ticks.tick() => {
+                let progress = peer.progress(info_hash).await?;
+                if progress.is_some() && progress != shown {
+                    show.progress(progress.as_ref())?;
+                    shown = progress;
+                }
+            }
+        }
+    }
+}
+
+impl Show {
+    fn line(&self, line: &Line<'_>) -> anyhow::Result<()> {
+        if self.json { words::print(&serde_json::to_string(line)?) } else { Ok(()) }
+    }
+
+    fn say(&self, words: &str) {
+        words::say_beside(&self.bar, words);
+    }
+
+    fn event(&self, event: &PeerEvent) -> anyhow::Result<()> {
+        match event {
+            PeerEvent::Online { worker } => {
+                if worker.is_none() {
+                    self.say("the front has no worker; looking for peers");
+                }
+                self.line(&Line::Online { worker: worker.as_deref() })
+            }
+            PeerEvent::Offline { reason } => {
+                self.say(&format!("no front: {reason}; trying again"));
+                self.line(&Line::Offline { reason })
+            }
+            PeerEvent::Metainfo { metainfo } => self.metainfo(metainfo),
+            PeerEvent::SourceUp { peer, kind } => {
+                let kind = match kind {
+                    SourceKind::Worker => "worker",
+                    SourceKind::Peer => "peer",
+                };
+                self.line(&Line::SourceUp { peer: peer.to_string(), kind })
+            }
+            PeerEvent::SourceDown { peer, reason } => {
+                self.line(&Line::SourceDown { peer: peer.to_string(), reason })
+            }
+            PeerEvent::Blamed { peer, offence } => {
+                self.say(&format!("cut off {peer}: {offence}"));
+                self.line(&Line::Blamed { peer: peer.to_string(), offence })
+            }
+            PeerEvent::FrontComplained { message } => {
+                self.say(&format!("the front says: {message}"));
+                Ok(())
+            }
+            PeerEvent::Stored { .. }
+            | PeerEvent::Safe { .. }
+            | PeerEvent::Completed { .. }
+            | PeerEvent::Failed { .. } => Ok(()),
+        }
+    }
+
+    fn metainfo(&self, metainfo: &Metainfo) -> anyhow::Result<()> {
+        self.bar.set_length(metainfo.total_length());
+        self.bar.set_message(metainfo.name().to_owned());
+        self.line(&Line::Metainfo {
+            info_hash: metainfo.info_hash(),
+            name: metainfo.name(),
+            bytes_total: metainfo.total_length(),
+            files: metainfo.files().len(),
+            chunks: metainfo.pieces().len(),
+        })
+    }
+
+    fn progress(&self, progress: Option<&Progress>) -> anyhow::Result<()> {
+        let Some(Progress { totals, bytes_done, sources }) = progress else { return Ok(()) };
+        self.bar.set_position(*bytes_done);
+        self.line(&Line::Progress {
+            bytes_done: *bytes_done,
+            bytes_total: totals.bytes_total,
+            bytes_from_disk: totals.from_disk,
+            bytes_from: BytesFrom::new(&totals.from),
+            sources: *sources,
+        })
+    }
+
+    fn completed(&self, disk: &Disk, info_hash: InfoHash, totals: &Totals) -> anyhow::Result<()> {
+        let time = self.begun.elapsed();
+        let from = BytesFrom::new(&totals.from);
+        let path = disk.output_path(info_hash).unwrap_or_default();
+        words::say(&format!(
+            "{}: {} ({} from disk, {} from workers, {} from peers)",
+            path.display(),
+            words::rate(totals.bytes_total, time),
+            words::bytes(totals.from_disk),
+            words::bytes(from.worker),
+            words::bytes(from.peer),
+        ));
+        self.line(&Line::Done {
+            info_hash,
+            bytes_total: totals.bytes_total,
+            bytes_from_disk: totals.from_disk,
+            bytes_from: from,
+            seconds: time.as_secs_f64(),
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! What the user can set, by flag and environment variable.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use kollator_core::metainfo::{DEFAULT_PIECE_LENGTH, MAX_PIECE_LENGTH, MIN_PIECE_LENGTH};
+use kollator_runtime::link::FrontUrl;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Share files with anyone who has the link; get them from whoever is nearest.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (SIGINT), 143 terminated (SIGTERM).
+#[derive(Debug, Parser)]
+#[command(name = "kollator", version)]
+pub(crate) struct Settings {
+    #[command(flatten)]
+    pub(crate) network: Network,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What concerns every command that uses the network.
+#[derive(Debug, Args)]
+pub(crate) struct Network {
+    /// Base URL of a front; repeated, or separated by commas, for several.
+    #[arg(long = "front", env = "KOLLATOR_FRONT", value_name = "URL", value_delimiter = ',', global = true,
+          default_value = "http://localhost:8080", value_parser = FrontUrl::parse)]
+    pub(crate) fronts: Vec<FrontUrl>,
+    /// Seconds without any progress after which a command fails: no front, no source, no worker.
+    #[arg(long, env = "KOLLATOR_TIMEOUT", value_name = "SECONDS", global = true, default_value_t = 15,
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    timeout: u32,
+    /// How log lines on standard error look; RUST_LOG says which there are.
+    #[arg(long, env = "KOLLATOR_LOG_FORMAT", global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Share a file or folder: prints its link once a worker has stored all of it.
+    ///
+    /// Symbolic links and special files in a folder are left out and named.
+    Share(Share),
+    /// Get a share. A second run of the same command goes on where the first was stopped.
+    Download(Download),
+    /// Write the .ko of a file or folder without sharing it.
+    Create(Create),
+    /// Say what a .ko or .torrent file, a magnet link or a share link names. Does not use the network.
+    Info(Info),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Share {
+    /// The file or folder.
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) making: Making,
+    /// Also write the share's .ko to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ko: Option<PathBuf>,
+    /// Stay and serve the share to others until interrupted.
+    #[arg(long)]
+    pub(crate) seed: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// The file or folder.
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) making: Making,
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ko: PathBuf,
+}
+
+/// How a share is made.
+#[derive(Debug, Args)]
+pub(crate) struct Making {
+    /// Bytes in a piece: a power of two from 16KiB to 16MiB.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_PIECE_LENGTH, value_parser = piece_length)]
+    pub(crate) piece_length: u32,
+    /// Name of the share; that of the file or folder by default.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Download {
+    /// A share link, a magnet link, an info hash, or a .ko or .torrent file.
+    #[arg(value_name = "LINK")]
+    pub(crate) target: String,
+    /// The file or folder to make; a path that ends in / has it inside. By default, the share's name in the
+    /// current folder. While it comes, it is called PATH.part.
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+    /// Get the bytes in order rather than the rarest first.
+    #[arg(long)]
+    pub(crate) sequential: bool,
+    /// Print what happens as JSON lines on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Replace what is at the output.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Info {
+    /// A share link, a magnet link, an info hash, or a .ko or .torrent file.
+    #[arg(value_name = "LINK|FILE")]
+    pub(crate) target: String,
+    /// Print it as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Network {
+    /// How long a command goes on without any progress.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(self.timeout.into())
+    }
+
+    /// The configured fronts as base URLs.
+    pub(crate) fn base_urls(&self) -> Vec<String> {
+        self.fronts.iter().map(ToString::to_string).collect()
+    }
+
+    pub(crate) fn start_logging(&self) -> anyhow::Result<()> {
+        let filter = EnvFilter::builder()
+            .with_default_directive(LevelFilter::ERROR.into())
+            .from_env()
+            .context("RUST_LOG must be a filter such as debug or kollator_runtime=debug")?;
+        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => logs.init(),
+            LogFormat::Json => logs.json().init(),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a number of bytes, perhaps with the unit `KiB` or `MiB`, that is a legal piece length.
+fn piece_length(text: &str) -> Result<u32, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit {
+        "" => Some(1),
+        "KiB" | "K" | "k" => Some(1024),
+        "MiB" | "M" => Some(1024 * 1024),
+        _ => None,
+    };
+    let length = factor.and_then(|factor: u32| digits.parse::<u32>().ok()?.checked_mul(factor));
+    length
+        .filter(|n| n.is_power_of_two() && (MIN_PIECE_LENGTH..=MAX_PIECE_LENGTH).contains(n))
+        .ok_or_else(|| "it must be a power of two from 16384 (16KiB) to 16777216 (16MiB)".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn piece_lengths_are_powers_of_two_in_range() {
+        for (text, length) in [("16384", 16384), ("16KiB", 16384), ("1M", 1 << 20), ("16MiB", 16 << 20)] {
+            assert_eq!(piece_length(text), Ok(length), "{text}");
+        }
+        for text in ["", "KiB", "5000000", "8KiB", "32MiB", "16 KiB", "-16384", "4GiB", "4294967296MiB", "1e6"] {
+            assert!(piece_length(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn fronts_may_be_repeated_or_separated_by_commas() {
+        let parse = |args: &[&str]| {
+            let settings = Settings::try_parse_from(args.iter().copied())?;
+            Ok::<_, clap::Error>(settings.network.base_urls())
+        };
+        assert_eq!(
+            parse(&["kollator", "info", "x", "--front", "http://a:1,https://b", "--front", "http://c"]).unwrap(),
+            ["http://a:1", "https://b", "http://c"]
+        );
+        let wrong = parse(&["kollator", "--front", "ftp://a", "info", "x"]).unwrap_err();
+        assert!(wrong.to_string().contains("ftp://a"), "{wrong}");
+        assert_eq!(wrong.exit_code(), 2);
+    }
+}

@@ -1,0 +1,112 @@
+//! `kollator share`: hash, bring to the worker, print the link.
+
+use anyhow::bail;
+use kollator_core::link::ShareRef;
+use kollator_core::metainfo::Metainfo;
+use kollator_core::node::peer::{Command, PeerEvent};
+use kollator_runtime::disk::Disk;
+use kollator_runtime::node::peer::PeerNode;
+use tokio::sync::mpsc;
+
+use crate::Ended;
+use crate::create::{hash, write_ko};
+use crate::node;
+use crate::settings::{Network, Share};
+use crate::signals::Signals;
+use crate::words;
+
+pub(crate) async fn run(network: &Network, share: Share) -> anyhow::Result<Ended> {
+    let mut signals = Signals::listen()?;
+    let fronts = network.base_urls();
+    let hashed = tokio::select! {
+        hashed = hash(share.path, share.making, fronts.clone()) => hashed?,
+        signal = signals.next() => return Ok(Ended::Stopped(signal)),
+    };
+    let metainfo = hashed.metainfo;
+    if let Some(ko) = &share.ko {
+        write_ko(ko, &metainfo)?;
+    }
+    let disk = Disk::default();
+    disk.offer(metainfo.clone(), hashed.source);
+    let (peer, mut events) = node::start(network, &[], disk)?;
+    peer.command(Command::Share { metainfo: metainfo.clone(), upload: true }).await?;
+    let stored = tokio::select! {
+        stored = until_stored(&metainfo, &mut events) => stored,
+        signal = signals.next() => {
+            peer.shutdown().await;
+            return Ok(Ended::Stopped(signal));
+        }
+    };
+    if let Err(error) = stored {
+        peer.shutdown().await;
+        return Err(error);
+    }
+    let named = ShareRef {
+        name: Some(metainfo.name().to_owned()),
+        fronts: fronts.clone(),
+        ..ShareRef::new(metainfo.info_hash())
+    };
+    words::print(&named.share_link(&fronts[0]))?;
+    if share.seed {
+        return seed(peer, events, signals).await;
+    }
+    peer.shutdown().await;
+    Ok(Ended::Done)
+}
+
+/// Follows the upload until the worker has all of it.
+async fn until_stored(metainfo: &Metainfo, events: &mut mpsc::UnboundedReceiver<PeerEvent>) -> anyhow::Result<()> {
+    let bar = words::bar("uploading", metainfo.total_length());
+    while let Some(event) = events.recv().await {
+        match event {
+            PeerEvent::Online { worker: Some(worker) } => bar.set_message(format!("to {worker}")),
+            PeerEvent::Online { worker: None } => words::say_beside(&bar, "the front has no worker yet; waiting"),
+            PeerEvent::Offline { reason } => words::say_beside(&bar, &format!("no front: {reason}; trying again")),
+            PeerEvent::FrontComplained { message } => {
+                words::say_beside(&bar, &format!("the front says: {message}"))
+            }
+            PeerEvent::Blamed { peer, offence } => {
+                words::say_beside(&bar, &format!("cut off {peer}: {offence}"));
+            }
+            PeerEvent::Stored { bytes, .. } => bar.set_position(bytes),
+            PeerEvent::Safe { .. } => {
+                bar.finish_and_clear();
+                return Ok(());
+            }
+            PeerEvent::Failed { reason, .. } => {
+                bar.finish_and_clear();
+                bail!("could not share {}: {reason}", metainfo.name());
+            }
+            PeerEvent::SourceUp { .. }
+            | PeerEvent::SourceDown { .. }
+            | PeerEvent::Metainfo { .. }
+            | PeerEvent::Completed { .. } => {}
+        }
+    }
+    bail!("the peer broke down")
+}
+
+/// Serves others until a signal comes, which is how seeding is meant to end.
+async fn seed(
+    peer: PeerNode,
+    mut events: mpsc::UnboundedReceiver<PeerEvent>,
+    mut signals: Signals,
+) -> anyhow::Result<Ended> {
+    words::say("stored; seeding until interrupted");
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(PeerEvent::Offline { reason }) => words::say(&format!("no front: {reason}; trying again")),
+                Some(PeerEvent::Blamed { peer, offence }) => words::say(&format!("cut off {peer}: {offence}")),
+                Some(PeerEvent::Failed { reason, .. }) => bail!("cannot go on seeding: {reason}"),
+                Some(_) => {}
+                None => bail!("the peer broke down"),
+            },
+            _ = signals.next() => break,
+        }
+    }
+    let served = peer.bytes_served().await.unwrap_or_default();
+    peer.shutdown().await;
+    words::say(&format!("served {}", words::bytes(served)));
+    Ok(Ended::Done)
+}

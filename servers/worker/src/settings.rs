@@ -1,0 +1,276 @@
+//! What the operator can set. Nothing bad gets past this room.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use kollator_core::auth::SharedKey;
+use kollator_core::wire::signal::{IceServer, MAX_CAPACITY, MAX_NAME};
+use kollator_core::wire::signal_codec::is_http_url;
+use kollator_runtime::link::FrontUrl;
+use kollator_runtime::storage::S3Settings;
+
+/// Kollator's worker: an always-on peer with a cache in front of S3.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "kollator-worker", version)]
+pub(crate) struct Settings {
+    /// TCP port for HTTP; 0 lets the system choose
+    #[arg(long, env = "PORT", default_value_t = 8081)]
+    pub(crate) port: u16,
+
+    /// IP address for HTTP
+    #[arg(long, env = "HOST", default_value = "0.0.0.0")]
+    pub(crate) host: IpAddr,
+
+    /// Name of this worker, of its own in the network: up to 64 of A-Z a-z 0-9 . _ -
+    #[arg(long, env = "WORKER_ID", default_value_t = default_name(), value_parser = worker_name)]
+    pub(crate) worker_id: String,
+
+    /// Base URL of a front; repeat for several (comma-separated in the environment variable)
+    #[arg(long = "front", env = "FRONTS", value_name = "URL", value_delimiter = ',',
+          default_value = "http://localhost:8080", value_parser = FrontUrl::parse)]
+    pub(crate) fronts: Vec<FrontUrl>,
+
+    /// File with the key that fronts and workers of a network share, at least 16 bytes
+    #[arg(long, env = "WORKER_SHARED_KEY_PATH")]
+    worker_shared_key_path: PathBuf,
+
+    /// Share of the network's keys that this worker takes; 100 is usual
+    #[arg(long, env = "CAPACITY", default_value_t = 100,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_CAPACITY)))]
+    pub(crate) capacity: u16,
+
+    /// URL of this worker's HTTP as clients reach it; http://HOST:PORT by default
+    #[arg(long, env = "PUBLIC_URL", value_parser = public_url)]
+    public_url: Option<String>,
+
+    /// S3-compatible service, such as http://127.0.0.1:9000; without it, DATA_PATH takes its place
+    #[arg(long, env = "S3_ENDPOINT", value_parser = public_url)]
+    s3_endpoint: Option<String>,
+
+    /// Bucket; created if it is missing
+    #[arg(long, env = "S3_BUCKET", default_value = "kollator-chunks")]
+    s3_bucket: String,
+
+    /// Access key id
+    #[arg(long, env = "S3_ACCESS_KEY")]
+    s3_access_key: Option<String>,
+
+    /// Secret access key
+    #[arg(long, env = "S3_SECRET_KEY", hide_env_values = true)]
+    s3_secret_key: Option<String>,
+
+    /// Region
+    #[arg(long, env = "S3_REGION", default_value = "us-east-1")]
+    s3_region: String,
+
+    /// Folder that keeps everything where there is no S3
+    #[arg(long, env = "DATA_PATH", default_value = "./data")]
+    data_path: PathBuf,
+
+    /// Most bytes of the cache, in MB
+    #[arg(long, env = "CACHE_SIZE_MB", default_value_t = 300,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) cache_size_mb: u64,
+
+    /// Folder of the cache, for this worker alone
+    #[arg(long, env = "CACHE_PATH", default_value = "./cache")]
+    pub(crate) cache_path: PathBuf,
+
+    /// Hours after which a cached chunk that nobody read is removed
+    #[arg(long, env = "LRU_MAX_AGE_HOURS", default_value_t = 24,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) lru_max_age_hours: u64,
+
+    /// STUN servers, such as stun:stun.example.org:3478; comma-separated
+    #[arg(long, env = "STUN_SERVERS", value_delimiter = ',', value_parser = ice_server)]
+    stun_servers: Vec<IceServer>,
+
+    /// TURN servers, each turn:USER:PASSWORD@HOST:PORT (or turns:); comma-separated
+    #[arg(long, env = "TURN_SERVERS", hide_env_values = true, value_delimiter = ',', value_parser = ice_server)]
+    turn_servers: Vec<IceServer>,
+
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug or trace, or directives as tracing-subscriber has them
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What keeps chunks for good.
+#[derive(Debug)]
+pub(crate) enum Storage {
+    S3(S3Settings),
+    Folder(PathBuf),
+}
+
+impl Settings {
+    /// The key of the network.
+    pub(crate) fn shared_key(&self) -> Result<SharedKey, String> {
+        let path = &self.worker_shared_key_path;
+        let fault = |what: String| {
+            format!(
+                "--worker-shared-key-path (WORKER_SHARED_KEY_PATH): {}: {what}; it must be a file of at least {} \
+                 bytes, the same for every front and worker",
+                path.display(),
+                SharedKey::MIN_LEN
+            )
+        };
+        let content = fs::read(path).map_err(|e| fault(e.to_string()))?;
+        SharedKey::new(&content).map_err(|e| fault(e.to_string()))
+    }
+
+    /// Where chunks are kept.
+    pub(crate) fn storage(&self) -> Result<Storage, String> {
+        let Some(endpoint) = &self.s3_endpoint else { return Ok(Storage::Folder(self.data_path.clone())) };
+        let needed = |value: &Option<String>, name: &str| {
+            value
+                .clone()
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| format!("S3_ENDPOINT is set, so {name} must be too"))
+        };
+        Ok(Storage::S3(S3Settings {
+            endpoint: Some(endpoint.clone()),
+            region: self.s3_region.clone(),
+            bucket: self.s3_bucket.clone(),
+            access_key: needed(&self.s3_access_key, "--s3-access-key (S3_ACCESS_KEY)")?,
+            secret_key: needed(&self.s3_secret_key, "--s3-secret-key (S3_SECRET_KEY)")?,
+            path_style: true,
+            attempt_timeout: Duration::from_secs(20),
+            deadline: Duration::from_secs(60),
+        }))
+    }
+
+    /// Where clients reach this worker's HTTP.
+    pub(crate) fn public_url(&self) -> String {
+        let host = match self.host {
+            host if host.is_unspecified() => hostname().unwrap_or_else(|| "localhost".to_owned()),
+            IpAddr::V6(host) => format!("[{host}]"),
+            IpAddr::V4(host) => host.to_string(),
+        };
+        self.public_url.clone().unwrap_or_else(|| format!("http://{host}:{}", self.port))
+    }
+
+    /// STUN and TURN servers together.
+    pub(crate) fn ice_servers(&self) -> Vec<IceServer> {
+        [&self.stun_servers[..], &self.turn_servers].concat()
+    }
+}
+
+fn hostname() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    worker_name(name).ok()
+}
+
+fn default_name() -> String {
+    let name = hostname().map_or_else(|| "worker".to_owned(), |host| format!("worker-{host}"));
+    name.chars().take(MAX_NAME).collect()
+}
+
+fn worker_name(name: &str) -> Result<String, String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if (1..=MAX_NAME).contains(&name.len()) && name.chars().all(legal) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("must be 1 to {MAX_NAME} of A-Z a-z 0-9 . _ -"))
+    }
+}
+
+fn public_url(url: &str) -> Result<String, String> {
+    let url = url.trim_end_matches('/');
+    if is_http_url(url) {
+        Ok(url.to_owned())
+    } else {
+        Err("must be http://HOST[:PORT] or https://HOST[:PORT]".into())
+    }
+}
+
+/// Reads `stun:HOST[:PORT]` or `turn:USER:PASSWORD@HOST[:PORT]`; the transport checks the address.
+fn ice_server(text: &str) -> Result<IceServer, String> {
+    let (scheme, rest) = text.split_once(':').unwrap_or_default();
+    match (scheme, rest.rsplit_once('@')) {
+        ("stun" | "stuns", None) if !rest.is_empty() => {
+            Ok(IceServer { urls: vec![text.to_owned()], username: None, credential: None })
+        }
+        ("turn" | "turns", Some((login, address))) if !address.is_empty() => {
+            let (user, password) = login.split_once(':').ok_or("must be turn:USER:PASSWORD@HOST[:PORT]")?;
+            Ok(IceServer {
+                urls: vec![format!("{scheme}:{address}")],
+                username: Some(user.to_owned()),
+                credential: Some(password.to_owned()),
+            })
+        }
+        _ => Err("must be stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT]".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Settings, clap::Error> {
+        let needed = ["kollator-worker", "--worker-shared-key-path", "/nowhere/key"];
+        Settings::try_parse_from(needed.iter().chain(args))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn bad_settings_are_named() {
+        for (flag, value) in [
+            ("--capacity", "0"),
+            ("--capacity", "1001"),
+            ("--port", "70000"),
+            ("--host", "localhost"),
+            ("--worker-id", "a b"),
+            ("--front", "ftp://x"),
+            ("--public-url", "localhost:1"),
+            ("--s3-endpoint", "minio:9000"),
+            ("--cache-size-mb", "0"),
+            ("--stun-servers", "turn:x"),
+            ("--turn-servers", "turn:host:1"),
+        ] {
+            let fault = parse(&[flag, value]).unwrap_err().to_string();
+            assert!(fault.contains(flag) && fault.contains(value), "{fault}");
+        }
+        assert!(parse(&[]).unwrap().shared_key().unwrap_err().contains("/nowhere/key"));
+    }
+
+    #[test]
+    fn s3_needs_its_keys() {
+        let settings = parse(&["--s3-endpoint", "http://127.0.0.1:9000/", "--s3-access-key", "a"]).unwrap();
+        assert!(settings.storage().unwrap_err().contains("S3_SECRET_KEY"));
+        let settings =
+            parse(&["--s3-endpoint", "http://127.0.0.1:9000/", "--s3-access-key", "a", "--s3-secret-key", "b"])
+                .unwrap();
+        let Ok(Storage::S3(s3)) = settings.storage() else { panic!("{settings:?}") };
+        assert_eq!(s3.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
+        assert!(matches!(parse(&[]).unwrap().storage(), Ok(Storage::Folder(_))));
+    }
+
+    #[test]
+    fn a_turn_server_brings_its_login() {
+        let server = ice_server("turn:me:secret:1@turn.example.org:3478").unwrap();
+        assert_eq!(server.urls, ["turn:turn.example.org:3478"]);
+        assert_eq!((server.username.as_deref(), server.credential.as_deref()), (Some("me"), Some("secret:1")));
+    }
+}
