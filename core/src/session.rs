@@ -21,6 +21,9 @@ const ASK_AFTER: Duration = Duration::from_secs(2);
 /// After this much silence the session is dead. Above what a full send buffer takes on a slow line.
 const DEAD_AFTER: Duration = Duration::from_secs(10);
 
+/// A frame that the transport took after so long was waiting for room.
+const WAITED: Duration = Duration::from_millis(100);
+
 /// Limits of the sessions of a node.
 #[derive(Clone, Debug)]
 pub struct SessionsConfig {
@@ -98,13 +101,23 @@ struct Session {
     began: Instant,
     heard: Instant,
     asked: bool,
-    /// Encoded frames the transport did not take yet, and whether they are bulk.
-    queued: VecDeque<(u32, bool)>,
+    /// Frames the transport did not take yet.
+    queued: VecDeque<Queued>,
+}
+
+/// A frame on its way into the transport.
+#[derive(Debug)]
+struct Queued {
+    /// Encoded bytes not taken yet.
+    bytes: u32,
+    bulk: bool,
+    since: Instant,
 }
 
 /// The sessions of a node. See the module's documentation.
 #[derive(Debug)]
 pub struct Sessions {
+    now: Instant,
     config: SessionsConfig,
     sessions: BTreeMap<ConnId, Session>,
     by_peer: BTreeMap<PeerId, ConnId>,
@@ -119,6 +132,7 @@ impl Sessions {
     #[must_use]
     pub fn new(config: SessionsConfig, first_number: u32) -> Self {
         Self {
+            now: Instant::ZERO,
             config,
             sessions: BTreeMap::new(),
             by_peer: BTreeMap::new(),
@@ -127,6 +141,11 @@ impl Sessions {
             nonce: 0,
             out: Outbox::default(),
         }
+    }
+
+    /// Tells the time. To be called first, on every input of the node.
+    pub fn tick(&mut self, now: Instant) {
+        self.now = now;
     }
 
     /// The next thing to do or to know.
@@ -356,16 +375,19 @@ impl Sessions {
 
     fn sent(&mut self, now: Instant, conn: ConnId, mut bytes: u32) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        // The transport takes more only as the other side acknowledges: a sign of life.
-        session.heard = now;
-        session.asked = false;
         let mut bulk = 0;
-        while let Some((left, is_bulk)) = session.queued.front_mut() {
-            let taken = bytes.min(*left);
-            *left -= taken;
+        while let Some(next) = session.queued.front_mut() {
+            let taken = bytes.min(next.bytes);
+            next.bytes -= taken;
             bytes -= taken;
-            bulk += if *is_bulk { taken } else { 0 };
-            if *left > 0 {
+            bulk += if next.bulk { taken } else { 0 };
+            // A full transport takes more only as the other side acknowledges: a sign of life. One with room
+            // takes anything at once, whoever is or is not there.
+            if now >= next.since + WAITED {
+                session.heard = now;
+                session.asked = false;
+            }
+            if next.bytes > 0 {
                 break;
             }
             session.queued.pop_front();
@@ -394,7 +416,8 @@ impl Sessions {
     fn push(&mut self, conn: ConnId, frame: Frame) {
         let bulk = matches!(frame, Frame::ChunkResponse { .. } | Frame::Hashes { .. });
         if let Some(session) = self.sessions.get_mut(&conn) {
-            session.queued.push_back((frame.encoded_len() as u32, bulk));
+            let queued = Queued { bytes: frame.encoded_len() as u32, bulk, since: self.now };
+            session.queued.push_back(queued);
             self.out.push(SessionsOutput::Rtc(RtcCommand::Send { conn, frame }));
         }
     }

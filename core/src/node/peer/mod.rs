@@ -107,6 +107,7 @@ pub struct Peer {
     upload: Upload,
     shares: BTreeMap<InfoHash, Share>,
     lanes: BTreeMap<u8, InfoHash>,
+    last_lane: u8,
     /// Where a chunk that can be served is.
     holdings: BTreeMap<ChunkId, (InfoHash, u32)>,
     conns: BTreeMap<ConnId, Conn>,
@@ -137,6 +138,7 @@ impl Peer {
             upload: Upload::new(config.upload.clone()),
             shares: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            last_lane: OWN_LANE,
             holdings: BTreeMap::new(),
             conns: BTreeMap::new(),
             worker: None,
@@ -157,6 +159,12 @@ impl Peer {
     #[must_use]
     pub fn progress(&self, info_hash: InfoHash) -> Option<Progress> {
         self.shares.get(&info_hash).map(Share::progress)
+    }
+
+    /// Connections it uses of its WebRTC stack, those being set up included.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.sessions.len()
     }
 
     /// Sessions that are up.
@@ -247,6 +255,7 @@ impl Peer {
                     self.offline = None;
                     self.heartbeat = Duration::from_secs(bootstrap.heartbeat_seconds.max(1).into());
                     self.worker = bootstrap.worker;
+                    self.meet_worker();
                     let worker = self.worker.as_ref().map(|worker| worker.name.clone());
                     self.out.push(PeerOutput::Event(PeerEvent::Online { worker }));
                     self.announce_all(now);
@@ -266,6 +275,7 @@ impl Peer {
         match message {
             FromFront::Assign { worker } => {
                 self.worker = worker;
+                self.meet_worker();
                 self.dial_wanted(now);
             }
             FromFront::Peers { info_hash, peers } => {
@@ -548,6 +558,7 @@ impl Machine for Peer {
         if self.closed {
             return;
         }
+        self.sessions.tick(now);
         match input {
             PeerInput::Wake => {}
             PeerInput::Command(command) => self.command(now, command),

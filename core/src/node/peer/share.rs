@@ -176,7 +176,7 @@ impl Peer {
 
     /// Makes room for a share and gives it a lane; if it can't be, the user is told.
     fn new_share(&mut self, now: Instant, info_hash: InfoHash, order: Order) -> Option<u8> {
-        let lane = (OWN_LANE + 1..UPLOAD_LANE).find(|lane| !self.lanes.contains_key(lane));
+        let lane = self.free_lane();
         let reason = match lane {
             _ if self.shares.contains_key(&info_hash) => "it is being shared or downloaded already",
             None => "too many downloads at once",
@@ -195,11 +195,19 @@ impl Peer {
                     last_gain: now,
                 };
                 self.shares.insert(info_hash, share);
+                self.last_lane = lane;
                 return Some(lane);
             }
         };
         self.out.push(PeerOutput::Event(PeerEvent::Failed { info_hash, reason: reason.into() }));
         None
+    }
+
+    /// The lane that was free for longest: answers to a download that was stopped may still be on their way,
+    /// and must not be taken for answers to the next.
+    fn free_lane(&self) -> Option<u8> {
+        let after = self.last_lane + 1..UPLOAD_LANE;
+        after.chain(OWN_LANE + 1..=self.last_lane).find(|lane| !self.lanes.contains_key(lane))
     }
 
     pub(super) fn stop(&mut self, info_hash: InfoHash) {
@@ -487,6 +495,15 @@ impl Peer {
             }
             Job::Preparing | Job::Finishing | Job::Seeding => {}
         }
+    }
+
+    /// Another worker is ours now. If there is a session with it already, what waits for a worker begins.
+    pub(super) fn meet_worker(&mut self) {
+        let Some(conn) = self.worker.as_ref().and_then(|worker| self.sessions.with(worker.peer)) else { return };
+        let Some(entry) = self.conns.get_mut(&conn) else { return };
+        entry.kind = SourceKind::Worker;
+        let waiting = self.shares.values_mut().filter_map(|share| share.bringing.as_mut());
+        waiting.filter(|bringing| bringing.conn().is_none()).for_each(|bringing| bringing.begin(conn));
     }
 
     pub(super) fn take_session_from_shares(&mut self, now: Instant, conn: ConnId) {

@@ -219,6 +219,12 @@ impl Worker {
         &self.store
     }
 
+    /// Connections it uses of its WebRTC stack, those being set up included.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Sessions that are up now, and ever since it began.
     #[must_use]
     pub fn connections(&self) -> (usize, u64) {
@@ -760,6 +766,7 @@ impl Machine for Worker {
     type Output = WorkerOutput;
 
     fn handle(&mut self, now: Instant, input: WorkerInput) {
+        self.sessions.tick(now);
         match input {
             WorkerInput::Wake => {}
             WorkerInput::Link(event) => self.uplink.event(now, event),

@@ -1,0 +1,174 @@
+//! A peer and its sessions, told what happens one input at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kollator_core::id::{Digest, PeerId};
+use kollator_core::machine::{Instant, Machine};
+use kollator_core::merkle::HashedBlocks;
+use kollator_core::metainfo::{Metainfo, MetainfoBuilder, piece_root};
+use kollator_core::node::io::{DiskCommand, DiskEvent, LinkCommand, LinkEvent};
+use kollator_core::node::peer::{Command, Order, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput};
+use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
+use kollator_core::wire::frame::{Frame, Hello, RequestId, VERSION};
+use kollator_core::wire::signal::{Bootstrap, FromFront, Signal, ToFront, WorkerInfo};
+
+const PIECE: u32 = 64 * 1024;
+const OTHER: PeerId = PeerId(Digest([7; 32]));
+
+fn content() -> Bytes {
+    (0..3 * PIECE).map(|i| (i / 7 % 251) as u8).collect()
+}
+
+fn metainfo() -> Arc<Metainfo> {
+    let content = content();
+    let length = content.len() as u64;
+    let roots = content.chunks(PIECE as usize).map(|piece| piece_root(piece, length, PIECE)).collect();
+    let mut builder = MetainfoBuilder::new("share", PIECE).unwrap();
+    Arc::new(builder.file(&["share"], length, roots).unwrap().build().unwrap())
+}
+
+/// A peer with a sound disk and a stack that takes every frame at once.
+struct Stage {
+    now: Instant,
+    peer: Peer,
+    conn: Option<ConnId>,
+    sent: Vec<Frame>,
+    events: Vec<PeerEvent>,
+}
+
+impl Stage {
+    /// A peer that is online, without a worker, and has one session, which the other side began.
+    fn new() -> Self {
+        let peer = Peer::new(PeerConfig::new(PeerId(Digest([1; 32])), 5, 1));
+        let mut stage = Self { now: Instant::ZERO, peer, conn: None, sent: Vec::new(), events: Vec::new() };
+        stage.tell(PeerInput::Wake);
+        stage.tell(PeerInput::Link(LinkEvent::Up));
+        stage.front(&FromFront::Welcome(Bootstrap {
+            worker: None,
+            ice_servers: Vec::new(),
+            fronts: Vec::new(),
+            heartbeat_seconds: 30,
+        }));
+        stage.front(&FromFront::Signal { from: OTHER, session: 1, body: Signal::Offer { sdp: "theirs".into() } });
+        let conn = stage.conn.expect("the offer is accepted");
+        stage.tell(PeerInput::Rtc(RtcEvent::Open { conn }));
+        stage.frame(&Frame::Hello(Hello { version: VERSION, frame_blocks: 4 }));
+        assert!(stage.is_up());
+        stage
+    }
+
+    fn is_up(&self) -> bool {
+        self.peer.connections() == 1
+    }
+
+    fn front(&mut self, message: &FromFront) {
+        self.tell(PeerInput::Link(LinkEvent::Message { text: message.to_text().into() }));
+    }
+
+    fn frame(&mut self, frame: &Frame) {
+        let conn = self.conn.expect("there is a session");
+        self.tell(PeerInput::Rtc(RtcEvent::Message { conn, data: frame.encode().freeze() }));
+    }
+
+    fn tell(&mut self, input: PeerInput) {
+        let mut inputs = vec![input];
+        while !inputs.is_empty() {
+            self.peer.handle(self.now, inputs.remove(0));
+            while let Some(output) = self.peer.poll() {
+                inputs.extend(self.obey(output));
+            }
+        }
+    }
+
+    fn obey(&mut self, output: PeerOutput) -> Option<PeerInput> {
+        match output {
+            PeerOutput::Link(LinkCommand::Send { text }) => {
+                assert!(ToFront::parse(text.as_bytes()).is_ok(), "{text}");
+                None
+            }
+            PeerOutput::Link(LinkCommand::Connect { .. }) => None,
+            PeerOutput::Rtc(RtcCommand::Accept { conn, .. }) => {
+                self.conn = Some(conn);
+                Some(PeerInput::Rtc(RtcEvent::Described { conn, sdp: "ours".into() }))
+            }
+            PeerOutput::Rtc(RtcCommand::Send { conn, frame }) => {
+                let bytes = frame.encoded_len() as u32;
+                self.sent.push(frame);
+                Some(PeerInput::Rtc(RtcEvent::Sent { conn, bytes }))
+            }
+            PeerOutput::Rtc(_) => None,
+            PeerOutput::Disk(DiskCommand::Prepare { metainfo }) => {
+                let info_hash = metainfo.info_hash();
+                Some(PeerInput::Disk(DiskEvent::Prepared { info_hash, found: Ok(Vec::new()) }))
+            }
+            PeerOutput::Disk(DiskCommand::Hash { ticket, data }) => {
+                let blocks = HashedBlocks::compute(data);
+                Some(PeerInput::Disk(DiskEvent::Hashed { ticket, blocks }))
+            }
+            PeerOutput::Disk(DiskCommand::Write { ticket, .. }) => {
+                Some(PeerInput::Disk(DiskEvent::Written { ticket, result: Ok(()) }))
+            }
+            PeerOutput::Disk(_) => None,
+            PeerOutput::Event(event) => {
+                self.events.push(event);
+                None
+            }
+        }
+    }
+
+    /// Begins the download; the other side has all of it. Returns the requests for blocks.
+    fn download(&mut self, metainfo: &Arc<Metainfo>) -> Vec<RequestId> {
+        self.sent.clear();
+        let info_hash = metainfo.info_hash();
+        let order = Order::Sequential;
+        self.tell(PeerInput::Command(Command::Download { info_hash, metainfo: Some(metainfo.clone()), order }));
+        let list = self.sent.iter().find_map(|frame| match frame {
+            Frame::ChunkList { request, .. } => Some(*request),
+            _ => None,
+        });
+        let request = list.expect("the other side is asked what it has");
+        self.frame(&Frame::Have { request, info_hash, first: 0, bitmap: Bytes::from_static(&[0xE0]) });
+        let asked = |frame: &Frame| match frame {
+            Frame::ChunkRequest { request, .. } => Some(*request),
+            _ => None,
+        };
+        self.sent.iter().filter_map(asked).collect()
+    }
+}
+
+#[test]
+fn what_a_stopped_download_asked_for_is_not_held_against_the_source() {
+    let (metainfo, mut stage) = (metainfo(), Stage::new());
+    let old = stage.download(&metainfo);
+    stage.tell(PeerInput::Command(Command::Stop { info_hash: metainfo.info_hash() }));
+    let new = stage.download(&metainfo);
+    assert!(!old.is_empty() && new.iter().all(|request| !old.contains(request)), "{old:?} {new:?}");
+    for request in old {
+        stage.frame(&Frame::ChunkResponse { request, first: 0, data: content().slice(..PIECE as usize) });
+    }
+    assert!(stage.is_up(), "{:?}", stage.events);
+}
+
+#[test]
+fn a_session_that_was_there_before_its_worker_was_assigned_takes_the_upload() {
+    let (metainfo, mut stage) = (metainfo(), Stage::new());
+    stage.tell(PeerInput::Command(Command::Share { metainfo, upload: true }));
+    assert!(!stage.sent.iter().any(|frame| matches!(frame, Frame::ChunkStore { .. })));
+    let (name, http) = ("worker-1".into(), "http://192.0.2.1:8081".into());
+    stage.front(&FromFront::Assign { worker: Some(WorkerInfo { name, peer: OTHER, http }) });
+    assert!(stage.sent.iter().any(|frame| matches!(frame, Frame::ChunkStore { .. })), "{:?}", stage.sent);
+}
+
+#[test]
+fn a_transport_that_takes_everything_is_no_sign_of_life() {
+    let mut stage = Stage::new();
+    let end = stage.now + Duration::from_secs(30);
+    while stage.is_up() {
+        stage.now = stage.peer.next_wake().expect("it watches its session");
+        assert!(stage.now < end, "the silence went unnoticed");
+        stage.tell(PeerInput::Wake);
+    }
+    assert!(stage.sent.iter().any(|frame| matches!(frame, Frame::HealthCheck { .. })), "it asked first");
+}
