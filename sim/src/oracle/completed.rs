@@ -1,0 +1,128 @@
+//! A download is complete exactly when every block is on disk and the disk made it durable.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kollator_core::id::InfoHash;
+use kollator_core::merkle::sha256;
+use kollator_core::node::io::{DiskCommand, DiskEvent, Ticket};
+use kollator_core::node::peer::{PeerEvent, PeerInput, PeerOutput, Totals};
+
+use super::{Fact, Oracle, WorldEvent};
+use crate::world::{Share, Truth};
+
+#[derive(Default)]
+struct Run {
+    on_disk: BTreeSet<(u32, u16)>,
+    /// The disk was told to make it durable.
+    finishing: bool,
+    /// It did: the next thing said must be that the download is complete.
+    finished: bool,
+}
+
+/// Blocks on their way to the disk, by piece and index.
+type Writing = (InfoHash, Vec<(u32, u16)>);
+
+#[derive(Default)]
+pub(super) struct Completed {
+    runs: BTreeMap<(usize, InfoHash), Run>,
+    open: BTreeMap<(usize, Ticket), Writing>,
+}
+
+impl Oracle for Completed {
+    fn name(&self) -> &'static str {
+        "completed"
+    }
+
+    fn observe(&mut self, event: &WorldEvent<'_>, truth: &Truth) -> Result<(), String> {
+        let node = event.node;
+        match event.fact {
+            Fact::Crashed => {
+                self.runs.retain(|(whose, _), _| *whose != node);
+                self.open.retain(|(whose, _), _| *whose != node);
+            }
+            Fact::PeerHeard(PeerInput::Disk(event)) => self.disk_said(node, event, truth),
+            Fact::PeerSaid(PeerOutput::Disk(command)) => self.disk_told(node, command),
+            Fact::PeerSaid(PeerOutput::Event(PeerEvent::Failed { info_hash, .. })) => {
+                self.runs.remove(&(node, *info_hash));
+            }
+            Fact::PeerSaid(PeerOutput::Event(PeerEvent::Completed { info_hash, totals })) => {
+                let (_, share) = truth.share(*info_hash).ok_or("completed a share that does not exist")?;
+                let run = self.runs.remove(&(node, *info_hash)).unwrap_or_default();
+                check(&run, share, totals)?;
+            }
+            Fact::Rested { .. } if self.runs.iter().any(|((whose, _), run)| *whose == node && run.finished) => {
+                return Err("the disk finished a download and nobody was told".into());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Completed {
+    fn disk_told(&mut self, node: usize, command: &DiskCommand) {
+        match command {
+            DiskCommand::Prepare { metainfo } => {
+                self.runs.insert((node, metainfo.info_hash()), Run::default());
+            }
+            DiskCommand::Write { ticket, info_hash, pieces, blocks } => {
+                let range = blocks.first()..blocks.first() + blocks.count();
+                let places = pieces.iter().flat_map(|piece| range.clone().map(|block| (*piece, block)));
+                self.open.insert((node, *ticket), (*info_hash, places.collect()));
+            }
+            DiskCommand::Finish { info_hash } => {
+                if let Some(run) = self.runs.get_mut(&(node, *info_hash)) {
+                    run.finishing = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn disk_said(&mut self, node: usize, event: &DiskEvent, truth: &Truth) {
+        match event {
+            DiskEvent::Prepared { info_hash, found: Ok(claims) } => {
+                let Some((_, share)) = truth.share(*info_hash) else { return };
+                let run = self.runs.entry((node, *info_hash)).or_default();
+                for claim in claims {
+                    for (block, leaf) in (0..).zip(&claim.leaves) {
+                        let right = share.block(claim.piece, block).map(|data| sha256(&data));
+                        if leaf.is_some() && *leaf == right {
+                            run.on_disk.insert((claim.piece, block));
+                        }
+                    }
+                }
+            }
+            DiskEvent::Written { ticket, result } => {
+                if let Some((info_hash, blocks)) = self.open.remove(&(node, *ticket))
+                    && result.is_ok()
+                    && let Some(run) = self.runs.get_mut(&(node, info_hash))
+                {
+                    run.on_disk.extend(blocks);
+                }
+            }
+            DiskEvent::Finished { info_hash, result: Ok(()) } => {
+                if let Some(run) = self.runs.get_mut(&(node, *info_hash)) {
+                    run.finished = run.finishing;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn check(run: &Run, share: &Share, totals: &Totals) -> Result<(), String> {
+    for (piece, blocks) in share.blocks() {
+        if let Some(block) = (0..blocks).find(|block| !run.on_disk.contains(&(piece, *block))) {
+            return Err(format!("completed without block {block} of piece {piece} on disk"));
+        }
+    }
+    if !run.finished {
+        return Err("completed before the disk made it durable".into());
+    }
+    let sum = totals.from_disk + totals.from.values().sum::<u64>();
+    if totals.bytes_total != share.metainfo.total_length() || sum != totals.bytes_total {
+        return Err(format!("the totals do not add up: {totals:?}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! A front tells every client the worker that the ring's definition names, computed here without a ring: among
+//! the workers that are counted in, the one with the nearest virtual node at or after the client's network.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use kollator_core::node::front::{ClientId, FrontInput, FrontOutput};
+use kollator_core::ring::{DEFAULT_REPLICAS, Key};
+use kollator_core::wire::signal::{FromFront, Role, ToFront, WorkerInfo};
+
+use super::{Fact, Oracle, WorldEvent};
+use crate::world::{FRONT, Truth};
+
+struct Client {
+    ip: IpAddr,
+    /// What its first hello said.
+    hello: Option<ToFront>,
+    /// Once it is welcomed as a peer: the worker it was told last.
+    told: Option<Option<WorkerInfo>>,
+}
+
+struct Member {
+    client: ClientId,
+    info: WorkerInfo,
+    capacity: u16,
+}
+
+#[derive(Default)]
+pub(super) struct Assignment {
+    clients: BTreeMap<ClientId, Client>,
+    members: BTreeMap<String, Member>,
+    /// Virtual nodes by name and capacity, computed once.
+    points: BTreeMap<(String, u16), Vec<u64>>,
+    /// Something changed since every client's worker was compared.
+    changed: bool,
+}
+
+impl Oracle for Assignment {
+    fn name(&self) -> &'static str {
+        "ring"
+    }
+
+    fn observe(&mut self, event: &WorldEvent<'_>, _: &Truth) -> Result<(), String> {
+        match event.fact {
+            Fact::Crashed if event.node == FRONT => {
+                self.clients.clear();
+                self.members.clear();
+            }
+            Fact::FrontHeard(FrontInput::Connected { client, ip }) => {
+                self.clients.insert(*client, Client { ip: *ip, hello: None, told: None });
+            }
+            Fact::FrontHeard(FrontInput::Disconnected { client })
+            | Fact::FrontSaid(FrontOutput::Close { client, .. }) => {
+                self.clients.remove(client);
+                self.members.retain(|_, member| member.client != *client);
+                self.changed = true;
+            }
+            Fact::FrontHeard(FrontInput::Message { client, text }) => {
+                if let Some(sender) = self.clients.get_mut(client)
+                    && let Ok(hello @ ToFront::Hello { .. }) = ToFront::parse(text)
+                {
+                    sender.hello.get_or_insert(hello);
+                }
+            }
+            Fact::FrontSaid(FrontOutput::Send { client, text }) => {
+                match FromFront::parse(text.as_bytes()) {
+                    Ok(FromFront::Welcome(bootstrap)) => self.welcomed(*client, bootstrap.worker),
+                    Ok(FromFront::Assign { worker }) => self.told(*client, worker),
+                    _ => {}
+                }
+                self.changed = true;
+            }
+            Fact::Rested { .. } if event.node == FRONT && self.changed => {
+                self.changed = false;
+                return self.compare();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Assignment {
+    fn welcomed(&mut self, client: ClientId, worker: Option<WorkerInfo>) {
+        let hello = self.clients.get(&client).and_then(|client| client.hello.clone());
+        match hello {
+            Some(ToFront::Hello { id, role: Role::Worker(hello), .. }) => {
+                let info = WorkerInfo { name: hello.name.clone(), peer: id, http: hello.http };
+                self.members.insert(hello.name, Member { client, info, capacity: hello.capacity });
+            }
+            _ => self.told(client, worker),
+        }
+    }
+
+    fn told(&mut self, client: ClientId, worker: Option<WorkerInfo>) {
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.told = Some(worker);
+        }
+    }
+
+    fn compare(&mut self) -> Result<(), String> {
+        for (name, member) in &self.members {
+            self.points.entry((name.clone(), member.capacity)).or_insert_with(|| points(name, member.capacity));
+        }
+        for (id, client) in &self.clients {
+            let Some(told) = &client.told else { continue };
+            let right = self.owner(client.ip);
+            if told.as_ref() != right {
+                return Err(format!("told {id:?} that its worker is {told:?}; by the ring it is {right:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn owner(&self, ip: IpAddr) -> Option<&WorkerInfo> {
+        let key = Key::of_client(ip).0;
+        let distance = |member: &&Member| {
+            let points = &self.points[&(member.info.name.clone(), member.capacity)];
+            points.iter().map(|point| point.wrapping_sub(key)).min()
+        };
+        self.members.values().min_by_key(distance).map(|member| &member.info)
+    }
+}
+
+fn points(name: &str, capacity: u16) -> Vec<u64> {
+    let count = (u64::from(DEFAULT_REPLICAS) * u64::from(capacity) / 100).max(1);
+    (0..count).map(|i| Key::of(format!("{name}:{i}").as_bytes()).0).collect()
+}

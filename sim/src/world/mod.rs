@@ -1,0 +1,697 @@
+//! A whole network on an event heap: the real node machines, with everything around them made up. All that
+//! happens follows from a seed; nothing here may read a clock, roll other dice or depend on an address.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kollator_core::id::{ChunkId, Digest, InfoHash, PeerId};
+use kollator_core::machine::{Instant, Rng};
+use kollator_core::node::front::{FrontInput, FrontOutput};
+use kollator_core::node::io::{DiskCommand, LinkCommand, LinkEvent};
+use kollator_core::node::peer::{PeerInput, PeerOutput};
+use kollator_core::node::worker::{WorkerInput, WorkerOutput};
+use kollator_core::rtc::RtcEvent;
+use kollator_core::store::Effect;
+use kollator_core::wire::frame::Frame;
+use kollator_core::wire::signal::{Role, ToFront};
+
+use crate::oracle::{self, Fact, Oracle, WorldEvent};
+
+mod backing;
+mod chaos;
+mod disk;
+mod faults;
+mod heap;
+mod liar;
+mod link;
+mod machines;
+mod net;
+mod plan;
+mod plant;
+mod rogue;
+mod rtc;
+mod share;
+mod trace;
+mod users;
+
+pub use faults::{FaultKind, Fired};
+pub use plan::{Kind, NodePlan};
+pub use plant::Plant;
+pub use share::Share;
+
+use backing::{Backing, Cache};
+use disk::Disk;
+use faults::FaultSet;
+use heap::EventHeap;
+use link::Link;
+use machines::Process;
+use net::Net;
+use plan::{Plan, Settings};
+use rtc::{End, Half, Pair};
+use trace::Trace;
+use users::Task;
+
+/// The front's place among the nodes.
+pub(crate) const FRONT: usize = 0;
+/// The wall clock when a world begins, in Unix seconds.
+const EPOCH: u64 = 1_800_000_000;
+/// How long a world goes on after everybody is content: nothing may happen then that should not.
+const AFTERGLOW: Duration = Duration::from_secs(3);
+/// More events than any sound run has.
+const MAX_EVENTS: u64 = 3_000_000;
+
+/// What really is, which no machine knows.
+#[derive(Debug)]
+pub struct Truth {
+    /// The nodes. The first is the front.
+    pub nodes: Vec<NodePlan>,
+    /// The shares.
+    pub shares: Vec<Share>,
+    /// Which nodes stay broken when the others heal.
+    pub broken: Vec<bool>,
+    /// Wishes that must have come true by the end and have not: node, index of the share, in words.
+    pub unfulfilled: Vec<(usize, usize, &'static str)>,
+}
+
+impl Truth {
+    /// The nodes of a kind.
+    #[must_use]
+    pub fn of(&self, kind: Kind) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|node| self.nodes[*node].kind == kind).collect()
+    }
+
+    /// The share of that name, and its index.
+    #[must_use]
+    pub fn share(&self, info_hash: InfoHash) -> Option<(usize, &Share)> {
+        self.shares.iter().enumerate().find(|(_, share)| share.info_hash() == info_hash)
+    }
+
+    /// The bytes of `count` blocks of a chunk from `first` on; `None` if no share has such blocks.
+    #[must_use]
+    pub fn range_of(&self, chunk: ChunkId, first: u16, count: u16) -> Option<Bytes> {
+        let place = |share: &Share| {
+            let piece = share.metainfo.pieces().iter().position(|piece| piece.chunk == chunk)?;
+            share.range(piece as u32, first, count)
+        };
+        self.shares.iter().find_map(place)
+    }
+
+    /// A node's address, a network of its own.
+    #[must_use]
+    pub fn address(&self, node: usize) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(10, 20, node as u8, 7))
+    }
+}
+
+/// How a run went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Hash of everything that happened.
+    pub hash: u64,
+    /// How many events there were.
+    pub events: u64,
+    /// How much time passed in the world.
+    pub time: Duration,
+    /// The faults that happened.
+    pub fired: Fired,
+    /// Verified bytes of downloads that were completed.
+    pub bytes: u64,
+    /// What went wrong, and which judge says so; absent if all is well.
+    pub failure: Option<Failure>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which judge says so.
+    pub oracle: &'static str,
+    /// In words.
+    pub what: String,
+}
+
+/// Where a run tells what happens, line by line.
+pub type Log = Box<dyn FnMut(String)>;
+
+/// Runs the world of `seed`, with a planted bug if one is given.
+#[must_use]
+pub fn run(seed: u64, plant: Option<Plant>) -> Report {
+    run_logged(seed, plant, None)
+}
+
+/// Runs the world of `seed` and tells `log` of everything that happens.
+#[must_use]
+pub fn run_logged(seed: u64, plant: Option<Plant>, log: Option<Log>) -> Report {
+    let mut world = World::new(seed, plant, log);
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.live())) {
+        let words = panic.downcast_ref::<String>().cloned();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        let what = format!("{} at {:?}", words.unwrap_or_default(), world.now.since(Instant::ZERO));
+        world.failure = Some(Failure { oracle: "panic", what });
+    }
+    world.report(seed)
+}
+
+/// One thing planned.
+#[derive(Debug)]
+enum Event {
+    Start {
+        node: usize,
+        life: u32,
+    },
+    Resume {
+        node: usize,
+        life: u32,
+    },
+    Wake {
+        node: usize,
+        life: u32,
+        at: Instant,
+    },
+    Hear {
+        node: usize,
+        life: u32,
+        input: Input,
+    },
+    Link(link::Step),
+    Rtc(rtc::Step),
+    Disk {
+        node: usize,
+        life: u32,
+        command: DiskCommand,
+    },
+    Store {
+        node: usize,
+        life: u32,
+        effect: Effect,
+    },
+    /// A process ends in the middle of a write.
+    Tear {
+        node: usize,
+        life: u32,
+    },
+    User {
+        task: usize,
+        life: u32,
+    },
+    Chaos,
+    Shut {
+        from: usize,
+        to: usize,
+    },
+    Reopen {
+        from: usize,
+        to: usize,
+    },
+    Heal,
+}
+
+/// What a machine is told.
+#[derive(Debug)]
+enum Input {
+    Front(FrontInput),
+    Worker(WorkerInput),
+    Peer(PeerInput),
+}
+
+impl Input {
+    const fn wake(kind: Kind) -> Self {
+        match kind {
+            Kind::Front => Self::Front(FrontInput::Wake),
+            Kind::Worker => Self::Worker(WorkerInput::Wake),
+            Kind::Peer => Self::Peer(PeerInput::Wake),
+        }
+    }
+}
+
+/// What a machine wants.
+#[derive(Debug)]
+enum Output {
+    Front(FrontOutput),
+    Worker(WorkerOutput),
+    Peer(PeerOutput),
+}
+
+/// A process and what outlives it.
+struct Node {
+    machine: Option<Process>,
+    /// How often the process ended: what was planned for an earlier life does not happen.
+    life: u32,
+    /// When this life began: a machine's own time counts from there.
+    born: Instant,
+    /// Its name on the network in this life.
+    id: PeerId,
+    /// For when a wake-up is planned.
+    armed: Option<Instant>,
+    paused_until: Instant,
+    /// What arrived while it was paused.
+    backlog: Vec<(Input, Option<rtc::Parcel>, usize)>,
+    /// It is told of what arrived while it was paused, and not at the end of that yet.
+    late: bool,
+    /// Its WebSocket, at the client's end.
+    link: Option<u64>,
+    disk: Disk,
+    /// Its disk may return wrong bytes.
+    spoilt: bool,
+    cache: Cache,
+    /// The newest blocks it sent, for a liar to send again.
+    last_sent: Option<Bytes>,
+}
+
+impl Node {
+    const fn up(&self) -> bool {
+        self.machine.is_some()
+    }
+
+    /// Ends the process; false if there was none.
+    fn stop(&mut self) -> bool {
+        let ran = self.machine.take().is_some();
+        self.life += 1;
+        self.armed = None;
+        self.paused_until = Instant::ZERO;
+        self.backlog.clear();
+        self.late = false;
+        ran
+    }
+}
+
+struct World {
+    now: Instant,
+    heap: EventHeap<Event>,
+    rng: Rng,
+    settings: Settings,
+    faults: FaultSet,
+    truth: Truth,
+    nodes: Vec<Node>,
+    net: Net,
+    links: BTreeMap<u64, Link>,
+    next_link: u64,
+    halves: BTreeMap<End, Half>,
+    pairs: BTreeMap<u64, Pair>,
+    next_pair: u64,
+    next_rogue: u64,
+    overheard: rogue::Overheard,
+    backing: Backing,
+    users: Vec<Task>,
+    oracles: Vec<Box<dyn Oracle>>,
+    plant: Option<Plant>,
+    trace: Trace,
+    fired: Fired,
+    healed: bool,
+    events: u64,
+    bytes: u64,
+    failure: Option<Failure>,
+    log: Option<Log>,
+}
+
+impl World {
+    fn new(seed: u64, plant: Option<Plant>, log: Option<Log>) -> Self {
+        let mut rng = Rng::new(seed);
+        let Plan { nodes: plans, shares, tasks, settings, faults } = Plan::draw(&mut rng);
+        let count = plans.len();
+        let id = PeerId(Digest::default());
+        let nodes = (0..count).map(|_| Node {
+            machine: None,
+            life: 0,
+            born: Instant::ZERO,
+            id,
+            armed: None,
+            paused_until: Instant::ZERO,
+            backlog: Vec::new(),
+            late: false,
+            link: None,
+            disk: Disk::default(),
+            spoilt: false,
+            cache: Cache::default(),
+            last_sent: None,
+        });
+        let mut world = Self {
+            now: Instant::ZERO,
+            heap: EventHeap::new(),
+            settings,
+            faults,
+            nodes: nodes.collect(),
+            net: Net::new(count),
+            truth: Truth { nodes: plans, shares, broken: vec![false; count], unfulfilled: Vec::new() },
+            links: BTreeMap::new(),
+            next_link: 1,
+            halves: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            next_pair: 1,
+            next_rogue: 0,
+            overheard: None,
+            backing: Backing::default(),
+            users: tasks.into_iter().map(|plan| Task { plan, done: false }).collect(),
+            oracles: oracle::all(),
+            plant,
+            trace: Trace::new(),
+            fired: Fired::default(),
+            healed: false,
+            events: 0,
+            bytes: 0,
+            failure: None,
+            log,
+            rng,
+        };
+        world.furnish();
+        world
+    }
+
+    /// Fills the disks of those who own something, and plans the beginning.
+    fn furnish(&mut self) {
+        for node in 0..self.nodes.len() {
+            for share in 0..self.truth.shares.len() {
+                if self.owns(node, share) {
+                    let truth = &self.truth.shares[share];
+                    self.nodes[node].disk.fill(share, truth);
+                }
+            }
+            let wait = if node == FRONT { 0 } else { self.rng.below(200) };
+            self.after(Duration::from_millis(wait), Event::Start { node, life: 0 });
+        }
+        let fastest = self.truth.nodes.iter().map(|node| node.bandwidth).max();
+        if self.truth.nodes.iter().any(|node| Some(node.bandwidth) < fastest) {
+            self.fired.count(FaultKind::SlowNode);
+        }
+        self.after(self.settings.calm, Event::Chaos);
+        self.heap.push(self.settings.heal_at, Event::Heal);
+    }
+
+    /// Everything that happens, until everybody is content, patience ends or a judge objects.
+    fn live(&mut self) {
+        let mut end = self.settings.heal_at + self.settings.patience;
+        let mut content = false;
+        while self.failure.is_none()
+            && let Some((at, event)) = self.heap.pop()
+        {
+            if at > end {
+                break;
+            }
+            self.now = at;
+            self.events += 1;
+            self.step(event);
+            if self.healed && !content && self.everybody_content() {
+                content = true;
+                end = self.now + AFTERGLOW;
+            }
+            if self.events > MAX_EVENTS {
+                self.fail("events", format!("{MAX_EVENTS} events and no end"));
+            }
+        }
+        if self.failure.is_none() {
+            self.judge();
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        match event {
+            Event::Start { node, life } => self.start(node, life),
+            Event::Resume { node, life } => self.resume(node, life),
+            Event::Wake { node, life, at } => {
+                if self.nodes[node].life == life && self.nodes[node].armed == Some(at) {
+                    self.nodes[node].armed = None;
+                    self.hear(node, Input::wake(self.truth.nodes[node].kind));
+                }
+            }
+            Event::Hear { node, life, input } => {
+                if self.nodes[node].life == life {
+                    self.hear(node, input);
+                }
+            }
+            Event::Link(step) => self.link_step(step),
+            Event::Rtc(step) => self.rtc_step(step),
+            Event::Disk { node, life, command } => self.disk_step(node, life, command),
+            Event::Store { node, life, effect } => self.store_step(node, life, effect),
+            Event::Tear { node, life } => {
+                if self.nodes[node].life == life {
+                    self.crash_for_a_while(node, false);
+                }
+            }
+            Event::User { task, life } => self.user_asks(task, life),
+            Event::Chaos => self.chaos(),
+            Event::Shut { from, to } => self.flap(from, to),
+            Event::Reopen { from, to } => self.reopen(from, to),
+            Event::Heal => self.heal(),
+        }
+    }
+
+    fn start(&mut self, node: usize, life: u32) {
+        if self.nodes[node].up() || self.nodes[node].life != life || self.truth.broken[node] && self.healed {
+            return;
+        }
+        self.nodes[node].id = self.random_id();
+        self.nodes[node].born = self.now;
+        let machine = self.build(node);
+        self.nodes[node].machine = Some(machine);
+        let id = self.nodes[node].id;
+        self.observe(node, &Fact::Started { id });
+        self.hear(node, Input::wake(self.truth.nodes[node].kind));
+        self.users_return(node);
+    }
+
+    fn resume(&mut self, node: usize, life: u32) {
+        if self.nodes[node].life != life {
+            return;
+        }
+        self.nodes[node].paused_until = Instant::ZERO;
+        let mut backlog = std::mem::take(&mut self.nodes[node].backlog);
+        while !backlog.is_empty() {
+            let (input, parcel, from) = backlog.remove(0);
+            self.nodes[node].late = !backlog.is_empty();
+            if let Some(parcel) = parcel {
+                self.observe_frame(node, from, &input, &parcel);
+            }
+            self.hear(node, input);
+        }
+    }
+
+    /// Tells a machine something, does all it then wants, and plans its wake-up.
+    fn hear(&mut self, node: usize, input: Input) {
+        if self.nodes[node].paused_until > self.now {
+            self.nodes[node].backlog.push((input, None, 0));
+            return;
+        }
+        let Some(mut machine) = self.nodes[node].machine.take() else { return };
+        self.trace.step(self.now, node);
+        self.note(|| format!("node {node} hears {}", short(&input)));
+        match &input {
+            Input::Front(input) => {
+                self.trace.front(input);
+                self.observe(node, &Fact::FrontHeard(input));
+            }
+            Input::Worker(input) => {
+                self.trace.worker(input);
+                self.observe(node, &Fact::WorkerHeard(input));
+            }
+            Input::Peer(input) => {
+                self.trace.peer(input);
+                self.observe(node, &Fact::PeerHeard(input));
+            }
+        }
+        let born = self.nodes[node].born;
+        machine.handle(Instant::from_nanos(self.now.since(born).as_nanos() as u64), input);
+        let outputs: Vec<Output> = std::iter::from_fn(|| machine.poll()).collect();
+        let next_wake = machine.next_wake().map(|own| born + own.since(Instant::ZERO));
+        // Between the backlog of a pause, the machine cannot know yet what its stack knows.
+        let sessions = machine.sessions().filter(|_| !self.nodes[node].late);
+        self.nodes[node].machine = Some(machine);
+        for output in outputs {
+            self.note(|| format!("node {node} says {}", short(&output)));
+            self.obey(node, output);
+        }
+        let channels = self.channels(node);
+        self.observe(node, &Fact::Rested { next_wake, sessions, channels });
+        if let Some(at) = next_wake
+            && self.nodes[node].armed != Some(at)
+        {
+            self.nodes[node].armed = Some(at);
+            let life = self.nodes[node].life;
+            self.heap.push(at, Event::Wake { node, life, at });
+        }
+        if next_wake.is_none() {
+            self.nodes[node].armed = None;
+        }
+    }
+
+    fn obey(&mut self, node: usize, output: Output) {
+        match output {
+            Output::Front(output) => {
+                self.observe(node, &Fact::FrontSaid(&output));
+                match output {
+                    FrontOutput::Send { client, text } => self.front_send(client, text),
+                    FrontOutput::Close { client, reason } => self.front_close(client, reason),
+                    FrontOutput::Event(event) => self.trace.text(&event),
+                }
+            }
+            Output::Worker(output) => {
+                self.observe(node, &Fact::WorkerSaid(&output));
+                match output {
+                    WorkerOutput::Link(command) => {
+                        self.overhear(&command);
+                        self.link_command(node, command);
+                    }
+                    WorkerOutput::Rtc(command) => self.rtc_command(node, command),
+                    WorkerOutput::Store(effect) => self.store_command(node, effect),
+                    WorkerOutput::Hash { ticket, data } => self.hash_command(node, ticket, data),
+                    WorkerOutput::Event(event) => self.trace.text(&event),
+                    WorkerOutput::Drained => {}
+                }
+            }
+            Output::Peer(output) => {
+                self.observe(node, &Fact::PeerSaid(&output));
+                match output {
+                    PeerOutput::Link(command) => self.link_command(node, command),
+                    PeerOutput::Rtc(command) => self.rtc_command(node, command),
+                    PeerOutput::Disk(command) => self.disk_command(node, command),
+                    PeerOutput::Event(event) => {
+                        self.trace.text(&event);
+                        self.user_hears(node, &event);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Strangers remember a worker's proof when they see one.
+    fn overhear(&mut self, command: &LinkCommand) {
+        if let LinkCommand::Send { text } = command
+            && self.overheard.is_none()
+            && let Ok(hello @ ToFront::Hello { role: Role::Worker(_), .. }) = ToFront::parse(text.as_bytes())
+        {
+            self.overheard = Some(hello);
+        }
+    }
+
+    fn hear_front(&mut self, input: FrontInput) {
+        self.hear(FRONT, Input::Front(input));
+    }
+
+    fn hear_link(&mut self, node: usize, event: LinkEvent) {
+        let input = match self.truth.nodes[node].kind {
+            Kind::Worker => Input::Worker(WorkerInput::Link(event)),
+            _ => Input::Peer(PeerInput::Link(event)),
+        };
+        self.hear(node, input);
+    }
+
+    fn rtc_input(&self, node: usize, event: RtcEvent) -> Input {
+        match self.truth.nodes[node].kind {
+            Kind::Worker => Input::Worker(WorkerInput::Rtc(event)),
+            _ => Input::Peer(PeerInput::Rtc(event)),
+        }
+    }
+
+    fn hear_rtc(&mut self, end: End, event: RtcEvent) {
+        if self.nodes[end.node].life == end.life {
+            let input = self.rtc_input(end.node, event);
+            self.hear(end.node, input);
+        }
+    }
+
+    fn hear_frame(&mut self, from: End, to: End, parcel: rtc::Parcel) {
+        if self.nodes[to.node].life != to.life {
+            return;
+        }
+        let input = self.rtc_input(to.node, RtcEvent::Message { conn: to.conn, data: parcel.data.clone() });
+        if self.nodes[to.node].paused_until > self.now {
+            self.nodes[to.node].backlog.push((input, Some(parcel), from.node));
+        } else {
+            self.observe_frame(to.node, from.node, &input, &parcel);
+            self.hear(to.node, input);
+        }
+    }
+
+    fn observe_frame(&mut self, node: usize, from: usize, input: &Input, parcel: &rtc::Parcel) {
+        let (Input::Worker(WorkerInput::Rtc(RtcEvent::Message { conn, .. }))
+        | Input::Peer(PeerInput::Rtc(RtcEvent::Message { conn, .. }))) = input
+        else {
+            return;
+        };
+        let frame = Frame::decode(parcel.data.clone()).ok();
+        self.observe(node, &Fact::FrameHeard { conn: *conn, from, frame: frame.as_ref(), lie: parcel.lie });
+    }
+
+    fn hear_later(&mut self, wait: Duration, node: usize, input: Input) {
+        let life = self.nodes[node].life;
+        self.after(wait, Event::Hear { node, life, input });
+    }
+
+    fn observe(&mut self, node: usize, fact: &Fact<'_>) {
+        if self.failure.is_some() {
+            return;
+        }
+        let event = WorldEvent { at: self.now, node, fact: fact.clone() };
+        for oracle in &mut self.oracles {
+            if let Err(what) = oracle.observe(&event, &self.truth) {
+                let at = self.now.since(Instant::ZERO);
+                let what = format!("{what} (node {node}, at {at:?})");
+                self.failure = Some(Failure { oracle: oracle.name(), what });
+                return;
+            }
+        }
+    }
+
+    /// The judges' last word.
+    fn judge(&mut self) {
+        self.truth.unfulfilled =
+            self.discontent().map(|task| (task.plan.peer, task.plan.share, task.plan.want.text())).collect();
+        for oracle in &mut self.oracles {
+            if let Err(what) = oracle.at_end(&self.truth) {
+                self.failure = Some(Failure { oracle: oracle.name(), what });
+                return;
+            }
+        }
+    }
+
+    fn fail(&mut self, oracle: &'static str, what: String) {
+        self.failure.get_or_insert(Failure { oracle, what });
+    }
+
+    fn report(self, seed: u64) -> Report {
+        Report {
+            seed,
+            hash: self.trace.value(),
+            events: self.events,
+            time: self.now.since(Instant::ZERO),
+            fired: self.fired,
+            bytes: self.bytes,
+            failure: self.failure,
+        }
+    }
+
+    fn after(&mut self, wait: Duration, event: Event) {
+        self.heap.push(self.now + wait, event);
+    }
+
+    fn latency(&mut self) -> Duration {
+        net::between(&mut self.rng, &self.settings.latency)
+    }
+
+    fn dice(&mut self, sides: usize) -> usize {
+        self.rng.below(sides as u64) as usize
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        (!from.is_empty()).then(|| from[self.dice(from.len())])
+    }
+
+    /// The wall clock, in Unix milliseconds.
+    fn unix_ms(&self) -> u64 {
+        EPOCH * 1000 + self.now.since(Instant::ZERO).as_millis() as u64
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            log(format!("{:>12?} {}", self.now.since(Instant::ZERO), line()));
+        }
+    }
+}
+
+/// Debug text, without the payload.
+fn short(thing: &impl std::fmt::Debug) -> String {
+    format!("{thing:?}").chars().take(400).collect()
+}

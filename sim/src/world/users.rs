@@ -1,0 +1,92 @@
+//! The people at the peers: what they ask for, that they ask again when it failed, and when they are content.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kollator_core::machine::Instant;
+use kollator_core::node::peer::{Command, PeerEvent, PeerInput};
+
+use super::plan::{Kind, TaskPlan, Want};
+use super::{Event, Input, World};
+
+/// A wish and how it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub(super) plan: TaskPlan,
+    pub(super) done: bool,
+}
+
+impl World {
+    /// A peer's process started: its user asks for everything whose time has come, and later for the rest.
+    pub(super) fn users_return(&mut self, peer: usize) {
+        for task in 0..self.users.len() {
+            if self.users[task].plan.peer == peer {
+                let at = (Instant::ZERO + self.users[task].plan.at).max(self.now);
+                let life = self.nodes[peer].life;
+                self.heap.push(at, Event::User { task, life });
+            }
+        }
+    }
+
+    /// A user asks.
+    pub(super) fn user_asks(&mut self, task: usize, life: u32) {
+        let TaskPlan { peer, share, want, .. } = self.users[task].plan;
+        if self.nodes[peer].life != life {
+            return;
+        }
+        let metainfo = Arc::clone(&self.truth.shares[share].metainfo);
+        let info_hash = metainfo.info_hash();
+        let command = match want {
+            Want::Share { upload } => {
+                self.users[task].done |= !upload;
+                Command::Share { metainfo, upload: upload && !self.users[task].done }
+            }
+            // What was fetched in an earlier life is offered in this one.
+            Want::Download { .. } if self.users[task].done => Command::Share { metainfo, upload: false },
+            Want::Download { order, has_metainfo } => {
+                Command::Download { info_hash, metainfo: has_metainfo.then_some(metainfo), order }
+            }
+        };
+        self.hear(peer, Input::Peer(PeerInput::Command(command)));
+    }
+
+    /// A user hears from the peer.
+    pub(super) fn user_hears(&mut self, peer: usize, event: &PeerEvent) {
+        let (info_hash, failed) = match event {
+            PeerEvent::Completed { info_hash, .. } | PeerEvent::Safe { info_hash } => (*info_hash, false),
+            PeerEvent::Failed { info_hash, .. } => (*info_hash, true),
+            _ => return,
+        };
+        let life = self.nodes[peer].life;
+        for task in 0..self.users.len() {
+            let TaskPlan { peer: whose, share, .. } = self.users[task].plan;
+            if whose != peer || self.truth.shares[share].info_hash() != info_hash {
+                continue;
+            }
+            if failed && !self.users[task].done {
+                let later = Duration::from_millis(300 + self.rng.below(2_000));
+                self.after(later, Event::User { task, life });
+            } else if !failed {
+                self.users[task].done = true;
+            }
+        }
+    }
+
+    /// Whether everybody has what can be had.
+    pub(super) fn everybody_content(&self) -> bool {
+        self.discontent().next().is_none()
+    }
+
+    /// The wishes that must come true and have not.
+    pub(super) fn discontent(&self) -> impl Iterator<Item = &Task> {
+        // Uploads end at whichever worker the front assigns: none may lie.
+        let workers = self.truth.of(Kind::Worker);
+        let reliable = workers.into_iter().all(|node| self.truth.broken[node] || !self.truth.nodes[node].liar);
+        self.users.iter().filter(move |task| {
+            let upload = matches!(task.plan.want, Want::Share { .. });
+            // Whoever lied is shunned for it.
+            let shunned = self.truth.broken[task.plan.peer] || self.truth.nodes[task.plan.peer].liar;
+            !task.done && !shunned && (reliable || !upload)
+        })
+    }
+}
