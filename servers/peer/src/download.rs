@@ -67,6 +67,7 @@ struct Show {
     json: bool,
     bar: ProgressBar,
     begun: Instant,
+    offline: words::Offline,
 }
 
 pub(crate) async fn run(network: &Network, download: Download) -> anyhow::Result<Ended> {
@@ -81,9 +82,10 @@ pub(crate) async fn run(network: &Network, download: Download) -> anyhow::Result
     let order = if download.sequential { Order::Sequential } else { Order::RarestFirst };
     peer.command(Command::Download { info_hash, metainfo: target.metainfo(), order }).await?;
 
-    let show = Show { json: download.json, bar: words::bar("downloading", 0), begun };
+    let mut show =
+        Show { json: download.json, bar: words::bar("downloading", 0), begun, offline: words::Offline::default() };
     let ended = tokio::select! {
-        ended = follow(&peer, info_hash, &mut events, &show) => ended,
+        ended = follow(&peer, info_hash, &mut events, &mut show) => ended,
         signal = signals.next() => Ok(Followed::Stopped(signal)),
     };
     peer.shutdown().await;
@@ -110,7 +112,7 @@ async fn follow(
     peer: &PeerNode,
     info_hash: InfoHash,
     events: &mut mpsc::UnboundedReceiver<PeerEvent>,
-    show: &Show,
+    show: &mut Show,
 ) -> anyhow::Result<Followed> {
     let mut ticks = interval(SHOW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -147,16 +149,17 @@ impl Show {
         words::say_beside(&self.bar, words);
     }
 
-    fn event(&self, event: &PeerEvent) -> anyhow::Result<()> {
+    fn event(&mut self, event: &PeerEvent) -> anyhow::Result<()> {
         match event {
             PeerEvent::Online { worker } => {
+                self.offline.over();
                 if worker.is_none() {
                     self.say("the front has no worker; looking for peers");
                 }
                 self.line(&Line::Online { worker: worker.as_deref() })
             }
             PeerEvent::Offline { reason } => {
-                self.say(&format!("no front: {reason}; trying again"));
+                self.offline.say(&self.bar, reason);
                 self.line(&Line::Offline { reason })
             }
             PeerEvent::Metainfo { metainfo } => self.metainfo(metainfo),

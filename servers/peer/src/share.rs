@@ -57,11 +57,17 @@ pub(crate) async fn run(network: &Network, share: Share) -> anyhow::Result<Ended
 /// Follows the upload until the worker has all of it.
 async fn until_stored(metainfo: &Metainfo, events: &mut mpsc::UnboundedReceiver<PeerEvent>) -> anyhow::Result<()> {
     let bar = words::bar("uploading", metainfo.total_length());
+    let mut offline = words::Offline::default();
     while let Some(event) = events.recv().await {
         match event {
-            PeerEvent::Online { worker: Some(worker) } => bar.set_message(format!("to {worker}")),
-            PeerEvent::Online { worker: None } => words::say_beside(&bar, "the front has no worker yet; waiting"),
-            PeerEvent::Offline { reason } => words::say_beside(&bar, &format!("no front: {reason}; trying again")),
+            PeerEvent::Online { worker } => {
+                offline.over();
+                match worker {
+                    Some(worker) => bar.set_message(format!("to {worker}")),
+                    None => words::say_beside(&bar, "the front has no worker yet; waiting"),
+                }
+            }
+            PeerEvent::Offline { reason } => offline.say(&bar, &reason),
             PeerEvent::FrontComplained { message } => {
                 words::say_beside(&bar, &format!("the front says: {message}"))
             }
@@ -93,10 +99,13 @@ async fn seed(
     mut signals: Signals,
 ) -> anyhow::Result<Ended> {
     words::say("stored; seeding until interrupted");
+    let hidden = indicatif::ProgressBar::hidden();
+    let mut offline = words::Offline::default();
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(PeerEvent::Offline { reason }) => words::say(&format!("no front: {reason}; trying again")),
+                Some(PeerEvent::Online { .. }) => offline.over(),
+                Some(PeerEvent::Offline { reason }) => offline.say(&hidden, &reason),
                 Some(PeerEvent::Blamed { peer, offence }) => words::say(&format!("cut off {peer}: {offence}")),
                 Some(PeerEvent::Failed { reason, .. }) => bail!("cannot go on seeding: {reason}"),
                 Some(_) => {}

@@ -33,6 +33,25 @@ pub(crate) fn say_beside(bar: &ProgressBar, line: &str) {
     bar.suspend(|| say(line));
 }
 
+/// Tells of a front that cannot be reached: once, not at every try.
+#[derive(Debug, Default)]
+pub(crate) struct Offline(Option<String>);
+
+impl Offline {
+    /// Says why there is no front, unless that was said last.
+    pub(crate) fn say(&mut self, bar: &ProgressBar, reason: &str) {
+        if self.0.as_deref() != Some(reason) {
+            say_beside(bar, &format!("no front: {reason}; trying again"));
+            self.0 = Some(reason.to_owned());
+        }
+    }
+
+    /// A front is there again.
+    pub(crate) fn over(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// Bytes with a unit.
 pub(crate) fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()

@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+"""End-to-end tests with real processes: a network of its own, shared to and downloaded from by terminal peers.
+
+Usage: e2e_test.py BINARIES [PATTERN]
+
+BINARIES is the folder with kollator, kollator-front, kollator-worker, kollator-s3 and kollator-liar; PATTERN picks
+the tests whose names contain it. KOLLATOR_E2E_LARGE=0 leaves out the file of 1 GiB. KOLLATOR_E2E_PORT (default
+18080) is the network's base port. Needs only the standard library; where the package libtorrent is there, its
+torrents are tried too. Prints one line for each test and, last, `N passed, M failed`.
+"""
+
+import filecmp
+import os
+import pathlib
+import random
+import signal
+import sys
+import tempfile
+import traceback
+
+from network import Network, check_lines, wait_for
+
+KIB = 1024
+MIB = 1024 * KIB
+SIZES = [0, 1, 16383, 16384, 16385, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1]
+FOLDER = {
+    "empty": 0,
+    "nested/deeper/one": 1,
+    "nested/deeper/big.bin": 5 * MIB + 3,
+    "nested/same": 70_000,
+    "same": 70_000,
+    "Привет.txt": 16385,
+    "文件夹/文件 一.txt": 20_000,
+    "مرحبا/ملف": 64 * KIB,
+    "日本語.txt": 17,
+    "emoji 🦀.md": 40_000,
+    "with spaces & 'quotes' %41": 5,
+}
+
+
+class Skipped(Exception):
+    """The test cannot run here."""
+
+
+def write(path, size, seed=None):
+    """A file of random bytes, the same for the same seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = random.Random(size if seed is None else seed)
+    with path.open("wb") as file:
+        for start in range(0, size, 16 * MIB):
+            file.write(source.randbytes(min(16 * MIB, size - start)))
+    return path
+
+
+def same(one, other):
+    assert filecmp.cmp(one, other, shallow=False), f"{one} and {other} differ"
+
+
+def nothing_left(output):
+    """A finished download leaves no `.part` behind."""
+    left = [path.name for path in output.parent.iterdir() if path.name.startswith(output.name + ".part")]
+    assert not left, f"left behind: {left}"
+
+
+def bits_set(state):
+    """Blocks that a resume state says are written."""
+    try:
+        return sum(byte.bit_count() for byte in state.read_bytes()[44:])
+    except FileNotFoundError:
+        return 0
+
+
+def bencode(value):
+    if isinstance(value, int):
+        return b"i%de" % value
+    if isinstance(value, bytes):
+        return b"%d:%s" % (len(value), value)
+    return b"d" + b"".join(bencode(key) + bencode(value[key]) for key in sorted(value)) + b"e"
+
+
+def test_sizes(net, room):
+    for size in SIZES:
+        source = write(room / f"source-{size}", size)
+        done = net.download(net.share(source), room / f"output-{size}")
+        assert done["bytes_total"] == size and done["bytes_from_disk"] == 0, done
+        same(source, room / f"output-{size}")
+        nothing_left(room / f"output-{size}")
+
+
+def test_folder(net, room):
+    for name, size in FOLDER.items():
+        write(room / "source" / name, size)
+    link = net.share(room / "source", "--piece-length", "64KiB")
+    net.download(link, room / "output")
+    found = {
+        str(path.relative_to(room / "output")): path.stat().st_size
+        for path in (room / "output").rglob("*")
+        if path.is_file()
+    }
+    assert found == FOLDER, found
+    for name in FOLDER:
+        same(room / "source" / name, room / "output" / name)
+    again = net.download(link, room / "output")
+    assert again["bytes_from_disk"] == again["bytes_total"], again
+
+
+def test_every_kind_of_link(net, room):
+    source = write(room / "source", 100_000, seed="links")
+    link = net.share(source, "--ko", room / "source.ko", "--name", "named")
+    info_hash = link.split("#")[1].split("&")[0]
+    kinds = {
+        "share link": link,
+        "magnet": f"magnet:?xt=urn:btmh:1220{info_hash}",
+        "info hash": info_hash,
+        "ko": room / "source.ko",
+    }
+    for kind, text in kinds.items():
+        done = net.download(text, room / f"output of {kind}", "--sequential")
+        assert done["info_hash"] == info_hash, done
+        same(source, room / f"output of {kind}")
+
+
+def test_sharer_killed_after_the_link(net, room):
+    source = write(room / "source", 20 * MIB, seed="gone")
+    with net.background("share", source, "--seed") as sharer:
+        link = sharer.stdout.readline().strip()
+        sharer.send_signal(signal.SIGKILL)
+        sharer.wait()
+    done = net.download(link, room / "output")
+    assert done["bytes_from"]["worker"] == 20 * MIB, done
+    same(source, room / "output")
+
+
+def test_resume_after_a_kill(net, room):
+    size = 256 * MIB
+    source = write(room / "source", size, seed="resume")
+    link = net.share(source)
+    state = room / "output.part.state"
+    blocks = size // (16 * KIB)
+    with net.background("download", link, "--output", room / "output") as first:
+        wait_for("half of the download", lambda: bits_set(state) >= blocks // 2 or first.poll() is not None)
+        first.send_signal(signal.SIGKILL)
+        assert first.wait() == -signal.SIGKILL, "it was over before it was killed"
+    assert not (room / "output").exists()
+    on_disk = bits_set(state)
+    done = net.download(link, room / "output")
+    assert done["bytes_from_disk"] == on_disk * 16 * KIB, f"{on_disk} blocks were on disk: {done}"
+    same(source, room / "output")
+    nothing_left(room / "output")
+
+
+def test_stopped_by_a_signal(net, room):
+    source = write(room / "source", 128 * MIB, seed="signal")
+    link = net.share(source)
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        state = room / "output.part.state"
+        before = bits_set(state)
+        with net.background("download", link, "--output", room / "output") as download:
+            wait_for("some of the download", lambda: bits_set(state) > before or download.poll() is not None)
+            download.send_signal(number)
+            assert download.wait(timeout=30) == code, f"exit {download.returncode}"
+        assert (room / "output.part").exists()
+    done = net.download(link, room / "output")
+    assert done["bytes_from_disk"] > 0, done
+    same(source, room / "output")
+
+
+def test_finished_download_is_not_touched(net, room):
+    source = write(room / "source", 5 * MIB, seed="again")
+    link = net.share(source)
+    net.download(link, room / "output")
+    before = (room / "output").stat()
+    done = net.download(link, room / "output")
+    assert done["bytes_from_disk"] == 5 * MIB, done
+    after = (room / "output").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    write(room / "output", 5 * MIB, seed="something else")
+    refused = net.run("download", link, "--output", room / "output", expect=1)
+    assert "exists" in refused.stderr, refused.stderr
+    net.download(link, room / "output", "--overwrite")
+    same(source, room / "output")
+
+
+def test_two_sources(net, room):
+    source = write(room / "source", 256 * MIB, seed="two")
+    with net.background("share", source, "--seed") as sharer:
+        link = sharer.stdout.readline().strip()
+        done = net.download(link, room / "output")
+        sharer.send_signal(signal.SIGINT)
+        assert sharer.wait(timeout=30) == 0, "seeding ends well"
+    assert all(done["bytes_from"].values()), f"one source gave nothing: {done['bytes_from']}"
+    same(source, room / "output")
+
+
+def test_liar(net, room):
+    source = write(room / "source", 128 * MIB, seed="liar")
+    link = net.share(source)
+    with net.background(source, "--front", net.front, binary="kollator-liar") as liar:
+        name = liar.stdout.readline().strip()
+        with net.background("download", link, "--output", room / "output", "--json") as download:
+            out, said = download.communicate(timeout=300)
+            assert download.returncode == 0, said
+    done = check_lines(out)
+    same(source, room / "output")
+    events = [(line["event"], line.get("peer")) for line in done["lines"]]
+    assert ("blamed", name) in events, f"the liar {name} was not found out"
+    assert name in said, said
+    after = events[events.index(("blamed", name)) :]
+    assert ("source_up", name) not in after, "the liar came back"
+
+
+def test_libtorrents_own_torrent(net, room):
+    try:
+        import libtorrent as lt
+    except ImportError as error:
+        raise Skipped("libtorrent is not installed") from error
+    source = write(room / "source.bin", 9 * MIB + 5, seed="libtorrent")
+    net.share(source, "--name", "another name")
+    files = lt.file_storage()
+    lt.add_files(files, str(source))
+    creator = lt.create_torrent(files, 4 * MIB, lt.create_torrent.v2_only)
+    lt.set_piece_hashes(creator, str(room))
+    (room / "source.torrent").write_bytes(lt.bencode(creator.generate()))
+    net.download(room / "source.torrent", room / "output")
+    same(source, room / "output")
+
+
+def test_nobody_there(net, room):
+    unknown = "ab" * 32
+    refused = net.run("download", unknown, "--timeout", 2, "--json", expect=1)
+    assert unknown in refused.stderr, refused.stderr
+    source = write(room / "source", 1)
+    for verb in (["share", source], ["download", unknown]):
+        refused = net.run("--front", "http://127.0.0.1:1", *verb, "--timeout", 2, expect=1)
+        assert "127.0.0.1:1" in refused.stderr, refused.stderr
+
+
+def test_bad_input(net, room):
+    def refused(why, *args, code=1):
+        done = net.run(*args, expect=code)
+        assert why in done.stderr, f"{args}: {done.stderr}"
+        assert not done.stdout, f"{args} prints {done.stdout!r}"
+
+    source = write(room / "source", 9 * MIB, seed="bad")
+    net.run("create", source, "--ko", room / "good.ko")
+    good = (room / "good.ko").read_bytes()
+    entry = {b"": {b"length": 1, b"pieces root": b"x" * 32}}
+    torrents = {
+        "random": random.Random(1).randbytes(1000),
+        "empty": b"",
+        "truncated": good[: len(good) // 2],
+        "oversized": b"x" * (33 * MIB),
+        "deep": b"d" * 1_000_000,
+        "traversal": bencode(
+            {
+                b"info": {
+                    b"file tree": {b"..": {b"escaped": entry}},
+                    b"meta version": 2,
+                    b"name": b"x",
+                    b"piece length": 16384,
+                }
+            }
+        ),
+    }
+    (room / "here").mkdir()
+    before = sorted(path.name for path in room.iterdir())
+    for name, content in torrents.items():
+        file = room / "here" / f"{name}.torrent"
+        file.write_bytes(content)
+        refused(str(file), "info", file)
+        refused(str(file), "download", file, "--output", room / "output")
+    for link in ("magnet:?xt=urn:btih:" + "a" * 40, "http://x/#zz", "http://x/", "ab" * 31, "ab" * 33):
+        refused("kollator:", "download", link, "--output", room / "output")
+    refused("--piece-length", "share", source, "--piece-length", "5000000", code=2)
+    refused("ftp://x", "--front", "ftp://x", "info", source, code=2)
+    refused("nowhere", "share", room / "nowhere")
+    assert sorted(path.name for path in room.iterdir()) == before, "something was written"
+    assert net.get("/health")["status"] == "ok"
+
+
+def test_parts_tell_of_themselves(net, room):
+    source = write(room / "source", 5 * MIB, seed="stats")
+    net.download(net.share(source), room / "output")
+    stats = [net.get("/stats", net.base_port + 100 + n) for n in (1, 2, 3)]
+    assert [worker["name"] for worker in stats] == ["worker-1", "worker-2", "worker-3"]
+    assert sum(worker["store"]["stored"] for worker in stats) >= 2
+    assert all(worker["cache"]["bytes"] <= worker["cache"]["limit"] for worker in stats)
+
+
+def test_start_and_check_again(net, _room):
+    assert "already running" in net.script("start.sh")
+    assert "round trip: right" in net.script("check.sh")
+
+
+def test_a_file_of_1_gib(net, room):
+    if os.environ.get("KOLLATOR_E2E_LARGE") == "0":
+        raise Skipped("KOLLATOR_E2E_LARGE=0")
+    source = write(room / "source", 1024 * MIB, seed="large")
+    done = net.download(net.share(source), room / "output")
+    print(f"  1 GiB in {done['seconds']:.1f} s", flush=True)
+    same(source, room / "output")
+
+
+def main():
+    if not 2 <= len(sys.argv) <= 3:
+        sys.exit(__doc__)
+    pattern = sys.argv[2] if len(sys.argv) == 3 else ""
+    tests = {name: test for name, test in globals().items() if name.startswith("test_") and pattern in name}
+    passed = failed = 0
+    port = int(os.environ.get("KOLLATOR_E2E_PORT", "18080"))
+    with tempfile.TemporaryDirectory(prefix="kollator-e2e-") as dir_name:
+        top = pathlib.Path(dir_name)
+        with Network(top / "run", port, pathlib.Path(sys.argv[1]).resolve()).running() as net:
+            for name, test in tests.items():
+                with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=top) as room:
+                    try:
+                        test(net, pathlib.Path(room))
+                    except Skipped as why:
+                        print(f"skipped {name}: {why}", flush=True)
+                    except Exception:
+                        failed += 1
+                        print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)
+                    else:
+                        passed += 1
+                        print(f"ok {name}", flush=True)
+            if failed:
+                for log in sorted((top / "run" / "logs").iterdir()):
+                    print(f"--- last lines of {log.name}")
+                    print("\n".join(log.read_text(errors="replace").splitlines()[-20:]))
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(0 if failed == 0 else 1)
+
+
+if __name__ == "__main__":
+    main()

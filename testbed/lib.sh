@@ -1,0 +1,123 @@
+# Shared by start.sh, check.sh, stop.sh and test.sh: where things are, and how parts are told apart from strangers.
+# shellcheck shell=bash
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BASE_PORT=${KOLLATOR_BASE_PORT:-8080}
+RUN_DIR=${KOLLATOR_TESTBED_DIR:-$ROOT/run}
+WORKERS=3
+PARTS=(s3 front-1)
+for n in $(seq "$WORKERS"); do PARTS+=("worker-$n"); done
+
+S3_PORT=$((BASE_PORT + 200))
+S3_URL=http://127.0.0.1:$S3_PORT
+FRONT_PORT=$BASE_PORT
+FRONT_URL=http://127.0.0.1:$FRONT_PORT
+
+TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
+case $TARGET_DIR in /*) ;; *) TARGET_DIR=$ROOT/$TARGET_DIR ;; esac
+BIN=$TARGET_DIR/release
+BINARIES=(kollator-s3 kollator-front kollator-worker kollator)
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+check_base_port() {
+    [[ $BASE_PORT =~ ^[0-9]+$ ]] && ((BASE_PORT >= 1024 && BASE_PORT <= 65335)) ||
+        die "KOLLATOR_BASE_PORT must be a port from 1024 to 65335, got '$BASE_PORT'"
+}
+
+worker_port() { echo $((BASE_PORT + 100 + $1)); }
+
+# The moment a process began, in ticks since the machine did: tells a process from a later one with its id.
+began() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    # The name in parentheses may hold spaces; the fields after it do not.
+    stat=${stat##*) }
+    awk '{print $20}' <<<"$stat"
+}
+
+# The id of a part that start.sh started and that still runs; fails if there is none.
+pid_of() {
+    local pid ticks
+    read -r pid ticks 2>/dev/null <"$RUN_DIR/pids/$1.pid" || return 1
+    [[ $pid =~ ^[0-9]+$ && $(began "$pid") == "$ticks" ]] && echo "$pid"
+}
+
+# Ends a part: SIGTERM, and SIGKILL if it is still there after the seconds given.
+end_part() {
+    local pid
+    if pid=$(pid_of "$1"); then
+        kill -TERM "$pid" 2>/dev/null || true
+        for _ in $(seq $(($2 * 10))); do
+            pid_of "$1" >/dev/null || break
+            sleep 0.1
+        done
+        if pid_of "$1" >/dev/null; then
+            say "$1 did not end within $2 s; killing it"
+            kill -KILL "$pid" 2>/dev/null || true
+        fi
+    fi
+    rm -f "$RUN_DIR/pids/$1.pid"
+}
+
+answers() { curl -fsS --max-time 2 -o /dev/null "$1" 2>/dev/null; }
+
+# Whether a part does what it is there for.
+healthy() {
+    case $1 in
+    s3) curl -sS --max-time 2 -o /dev/null "$S3_URL" 2>/dev/null ;;
+    front-*) answers "$FRONT_URL/health" ;;
+    worker-*)
+        curl -fsS --max-time 2 "http://127.0.0.1:$(worker_port "${1#worker-}")/health" 2>/dev/null |
+            grep -q '"online":true'
+        ;;
+    esac
+}
+
+# Shares a fresh file with one peer, gets it with another, compares. Sets LINK.
+round_trip() {
+    local dir=$1 bytes=$2
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    head -c "$bytes" /dev/urandom >"$dir/sample.bin"
+    LINK=$("$BIN/kollator" --front "$FRONT_URL" share "$dir/sample.bin") || return 1
+    "$BIN/kollator" --front "$FRONT_URL" download "$LINK" --output "$dir/received.bin" || return 1
+    cmp "$dir/sample.bin" "$dir/received.bin"
+}
+
+# Builds the binaries that are missing.
+build_missing() {
+    local missing=() binary packages=()
+    for binary in "${BINARIES[@]}"; do
+        [[ -x $BIN/$binary ]] || missing+=("$binary")
+    done
+    ((${#missing[@]})) || return 0
+    command -v cargo >/dev/null || die "cargo is needed to build ${missing[*]}: see https://rustup.rs"
+    say "building ${missing[*]} (the first time takes several minutes)"
+    for binary in "${missing[@]}"; do
+        case $binary in
+        kollator-s3) packages+=(-p kollator-testbed) ;;
+        *) packages+=(-p "$binary") ;;
+        esac
+    done
+    (cd "$ROOT" && CARGO_TARGET_DIR=$TARGET_DIR cargo build --release --locked "${packages[@]}")
+}
+
+# Installs Debian packages whose commands are missing; arguments: command package, in pairs.
+install_missing() {
+    local packages=()
+    while (($#)); do
+        command -v "$1" >/dev/null || packages+=("$2")
+        shift 2
+    done
+    ((${#packages[@]})) || return 0
+    say "installing ${packages[*]} with apt-get"
+    local sudo=()
+    ((EUID == 0)) || sudo=(sudo)
+    "${sudo[@]}" apt-get install -y --no-install-recommends "${packages[@]}" >/dev/null ||
+        die "could not install ${packages[*]}; install them and try again"
+}

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Starts a whole Kollator network on this machine and shows that it works: a front, three workers and an
+# S3-compatible server, on 127.0.0.1. Builds what is missing. Started twice, it says that the network runs.
+#
+# KOLLATOR_TESTBED_DIR (default ./run) and KOLLATOR_BASE_PORT (default 8080) move it: the front listens at the
+# base port, worker N at base + 100 + N, S3 at base + 200. End it with stop.sh.
+set -euo pipefail
+# shellcheck source=testbed/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+check_base_port
+install_missing curl curl
+build_missing
+mkdir -p "$RUN_DIR"/{logs,pids,s3,workers}
+RUN_DIR=$(cd "$RUN_DIR" && pwd)
+
+# Two starts at once would be two networks in one place.
+exec 9>"$RUN_DIR/lock"
+flock -n 9 || die "another start.sh works on $RUN_DIR"
+
+running=()
+for part in "${PARTS[@]}"; do
+    if pid_of "$part" >/dev/null; then running+=("$part"); fi
+done
+if ((${#running[@]} == ${#PARTS[@]})); then
+    say "already running in $RUN_DIR: front $FRONT_URL; ./testbed/check.sh looks closer, ./testbed/stop.sh ends it"
+    exit 0
+fi
+
+port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Starts one part: its name, its port, its command.
+start() {
+    local part=$1 port=$2
+    shift 2
+    if pid_of "$part" >/dev/null; then return; fi
+    port_is_free "$port" || die "port $port, where $part is to listen, is taken; set KOLLATOR_BASE_PORT"
+    # Its own session: it outlives this shell and hears none of its signals. The lock is not its own.
+    setsid "$@" >>"$RUN_DIR/logs/$part.log" 2>&1 </dev/null 9>&- &
+    local pid=$!
+    echo "$pid $(began "$pid")" >"$RUN_DIR/pids/$part.pid"
+}
+
+# Waits until a part is healthy.
+await() {
+    for _ in $(seq 150); do
+        pid_of "$1" >/dev/null || fail "$1 ended"
+        healthy "$1" && return
+        sleep 0.1
+    done
+    fail "$1 is not healthy after 15 s"
+}
+
+fail() {
+    local part=${1%% *}
+    say "last lines of $RUN_DIR/logs/$part.log:" >&2
+    tail -n 15 "$RUN_DIR/logs/$part.log" >&2 || true
+    die "$1; what was started goes on running until ./testbed/stop.sh"
+}
+
+KEY=$RUN_DIR/network.key
+if [[ ! -s $KEY ]]; then
+    (umask 077 && head -c 32 /dev/urandom | base64 >"$KEY")
+fi
+export WORKER_SHARED_KEY_PATH=$KEY
+# Known only to this network, which listens on 127.0.0.1 alone.
+export S3_ACCESS_KEY=testbed S3_SECRET_KEY=testbed-secret
+export HOST=127.0.0.1
+
+start s3 "$S3_PORT" "$BIN/kollator-s3" --host 127.0.0.1 --port "$S3_PORT" --root "$RUN_DIR/s3"
+start front-1 "$FRONT_PORT" env PORT="$FRONT_PORT" PUBLIC_URL="$FRONT_URL" "$BIN/kollator-front"
+await s3
+await front-1
+for n in $(seq "$WORKERS"); do
+    port=$(worker_port "$n")
+    start "worker-$n" "$port" env PORT="$port" WORKER_ID="worker-$n" FRONTS="$FRONT_URL" \
+        PUBLIC_URL="http://127.0.0.1:$port" S3_ENDPOINT="$S3_URL" S3_BUCKET=kollator-chunks \
+        CACHE_PATH="$RUN_DIR/workers/$n/cache" "$BIN/kollator-worker"
+done
+for n in $(seq "$WORKERS"); do await "worker-$n"; done
+
+say "all parts are up; sharing a sample of 8 MiB with one peer and getting it with another"
+round_trip "$RUN_DIR/sample" $((8 * 1024 * 1024)) || die "the sample did not arrive; see $RUN_DIR/logs"
+say "the sample arrived as it was sent"
+say
+say "front      $FRONT_URL"
+for n in $(seq "$WORKERS"); do say "worker-$n   http://127.0.0.1:$(worker_port "$n")/stats"; done
+say "S3         $S3_URL"
+say "logs       $RUN_DIR/logs"
+say
+say "Try:"
+say "  $BIN/kollator --front $FRONT_URL share README.md"
+say "  $BIN/kollator --front $FRONT_URL download '$LINK' --output sample.bin"
+say "  ./testbed/check.sh; ./testbed/stop.sh"

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Runs every test: cargo's (unit, property, simulation), then the released binaries end to end and against
+# libtorrent. Installs what that needs and says what. Ends with a line `N passed, M failed`.
+#
+# KOLLATOR_E2E_LARGE=0 leaves out the file of 1 GiB.
+set -euo pipefail
+# shellcheck source=testbed/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+passed=0
+failed=0
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+
+# Adds the `N passed` and `M failed` of every result line that the last command printed.
+count() {
+    local pass fail
+    read -r pass fail < <(grep -oE '[0-9]+ (passed|failed)' "$output" |
+        awk '$2 == "passed" {p += $1} $2 == "failed" {f += $1} END {print p + 0, f + 0}')
+    passed=$((passed + pass))
+    failed=$((failed + fail))
+}
+
+# Runs a command, shows what it prints, counts its results; one that fails without counting counts as one failure.
+run() {
+    local before=$failed
+    say "== $*"
+    if "$@" 2>&1 | tee "$output"; then
+        count
+    else
+        count
+        ((failed > before)) || failed=$((failed + 1))
+    fi
+}
+
+install_missing curl curl python3 python3
+export CARGO_TARGET_DIR=$TARGET_DIR
+cd "$ROOT"
+run cargo test --workspace --locked --no-fail-fast
+say "== building release binaries"
+cargo build --release --locked -p kollator-front -p kollator-worker -p kollator -p kollator-testbed
+
+venv=$TARGET_DIR/testbed-venv
+if ! "$venv/bin/python" -c 'import libtorrent' 2>/dev/null; then
+    say "installing libtorrent from PyPI into $venv"
+    if ! python3 -c 'import ensurepip' 2>/dev/null; then
+        # Debian keeps venv's bootstrap in a package of its own.
+        say "installing python3-venv with apt-get"
+        if ((EUID == 0)); then apt-get install -y python3-venv; else sudo apt-get install -y python3-venv; fi
+    fi
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet 'libtorrent>=2.0,<3'
+fi
+run "$venv/bin/python" testbed/interop/libtorrent_test.py "$BIN/kollator"
+run "$venv/bin/python" testbed/e2e/e2e_test.py "$BIN"
+
+say
+say "$passed passed, $failed failed"
+((failed == 0))
