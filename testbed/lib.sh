@@ -32,19 +32,20 @@ check_base_port() {
 worker_port() { echo $((BASE_PORT + 100 + $1)); }
 
 # The moment a process began, in ticks since the machine did: tells a process from a later one with its id.
+# Nothing for one that ended and that nobody waited for yet.
 began() {
     local stat
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
     # The name in parentheses may hold spaces; the fields after it do not.
     stat=${stat##*) }
-    awk '{print $20}' <<<"$stat"
+    awk '$1 != "Z" {print $20}' <<<"$stat"
 }
 
 # The id of a part that start.sh started and that still runs; fails if there is none.
 pid_of() {
     local pid ticks
     read -r pid ticks 2>/dev/null <"$RUN_DIR/pids/$1.pid" || return 1
-    [[ $pid =~ ^[0-9]+$ && $(began "$pid") == "$ticks" ]] && echo "$pid"
+    [[ $pid =~ ^[0-9]+$ && -n $ticks && $(began "$pid") == "$ticks" ]] && echo "$pid"
 }
 
 # Ends a part: SIGTERM, and SIGKILL if it is still there after the seconds given.
@@ -64,12 +65,13 @@ end_part() {
     rm -f "$RUN_DIR/pids/$1.pid"
 }
 
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 answers() { curl -fsS --max-time 2 -o /dev/null "$1" 2>/dev/null; }
 
 # Whether a part does what it is there for.
 healthy() {
     case $1 in
-    s3) curl -sS --max-time 2 -o /dev/null "$S3_URL" 2>/dev/null ;;
+    s3) listens "$S3_PORT" ;;
     front-*) answers "$FRONT_URL/health" ;;
     worker-*)
         curl -fsS --max-time 2 "http://127.0.0.1:$(worker_port "${1#worker-}")/health" 2>/dev/null |

@@ -27,14 +27,12 @@ if ((${#running[@]} == ${#PARTS[@]})); then
     exit 0
 fi
 
-port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
 # Starts one part: its name, its port, its command.
 start() {
     local part=$1 port=$2
     shift 2
     if pid_of "$part" >/dev/null; then return; fi
-    port_is_free "$port" || die "port $port, where $part is to listen, is taken; set KOLLATOR_BASE_PORT"
+    ! listens "$port" || die "port $port, where $part is to listen, is taken; set KOLLATOR_BASE_PORT"
     # Its own session: it outlives this shell and hears none of its signals. The lock is not its own.
     setsid "$@" >>"$RUN_DIR/logs/$part.log" 2>&1 </dev/null 9>&- &
     local pid=$!

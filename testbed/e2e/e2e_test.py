@@ -4,8 +4,8 @@
 Usage: e2e_test.py BINARIES [PATTERN]
 
 BINARIES is the folder with kollator, kollator-front, kollator-worker, kollator-s3 and kollator-liar; PATTERN picks
-the tests whose names contain it. KOLLATOR_E2E_LARGE=0 leaves out the file of 1 GiB. KOLLATOR_E2E_PORT (default
-18080) is the network's base port. Needs only the standard library; where the package libtorrent is there, its
+the tests whose names contain it. KOLLATOR_E2E_LARGE=0 leaves out the file of 1 GiB. KOLLATOR_E2E_PORT is the
+network's base port, a free one by default. Needs only the standard library; where the package libtorrent is there, its
 torrents are tried too. Prints one line for each test and, last, `N passed, M failed`.
 """
 
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import traceback
 
-from network import Network, check_lines, wait_for
+from network import Network, check_lines, free_base_port, wait_for
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -307,7 +307,7 @@ def main():
     pattern = sys.argv[2] if len(sys.argv) == 3 else ""
     tests = {name: test for name, test in globals().items() if name.startswith("test_") and pattern in name}
     passed = failed = 0
-    port = int(os.environ.get("KOLLATOR_E2E_PORT", "18080"))
+    port = int(os.environ.get("KOLLATOR_E2E_PORT") or free_base_port())
     with tempfile.TemporaryDirectory(prefix="kollator-e2e-") as dir_name:
         top = pathlib.Path(dir_name)
         with Network(top / "run", port, pathlib.Path(sys.argv[1]).resolve()).running() as net:

@@ -4,7 +4,9 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -40,8 +42,8 @@ class Network:
 
     @contextlib.contextmanager
     def running(self):
-        print(self.script("start.sh"), end="", flush=True)
         try:
+            print(self.script("start.sh"), end="", flush=True)
             yield self
         finally:
             self.script("stop.sh")
@@ -90,6 +92,20 @@ class Network:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
             process.communicate()
+
+
+def free_base_port():
+    """A base port at which no part of a network would meet another process."""
+    while True:
+        base = random.randrange(20_000, 30_000)
+        try:
+            for offset in (0, 101, 102, 103, 200):
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("127.0.0.1", base + offset))
+        except OSError:
+            continue
+        return base
 
 
 def check_lines(out):
