@@ -44,7 +44,8 @@ began() {
 # The id of a part that start.sh started and that still runs; fails if there is none.
 pid_of() {
     local pid ticks
-    read -r pid ticks 2>/dev/null <"$RUN_DIR/pids/$1.pid" || return 1
+    read -r pid 2>/dev/null <"$RUN_DIR/pids/$1.pid" || return 1
+    read -r ticks 2>/dev/null <"$RUN_DIR/pids/$1.began" || return 1
     [[ $pid =~ ^[0-9]+$ && -n $ticks && $(began "$pid") == "$ticks" ]] && echo "$pid"
 }
 
@@ -62,7 +63,7 @@ end_part() {
             kill -KILL "$pid" 2>/dev/null || true
         fi
     fi
-    rm -f "$RUN_DIR/pids/$1.pid"
+    rm -f "$RUN_DIR/pids/$1.pid" "$RUN_DIR/pids/$1.began"
 }
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -99,6 +100,7 @@ build_missing() {
     done
     ((${#missing[@]})) || return 0
     command -v cargo >/dev/null || die "cargo is needed to build ${missing[*]}: see https://rustup.rs"
+    install_missing cc build-essential
     say "building ${missing[*]} (the first time takes several minutes)"
     for binary in "${missing[@]}"; do
         case $binary in
@@ -116,10 +118,13 @@ install_missing() {
         command -v "$1" >/dev/null || packages+=("$2")
         shift 2
     done
-    ((${#packages[@]})) || return 0
-    say "installing ${packages[*]} with apt-get"
+    ((${#packages[@]} == 0)) || install_packages "${packages[@]}"
+}
+
+install_packages() {
+    say "installing $* with apt-get"
     local sudo=()
     ((EUID == 0)) || sudo=(sudo)
-    "${sudo[@]}" apt-get install -y --no-install-recommends "${packages[@]}" >/dev/null ||
-        die "could not install ${packages[*]}; install them and try again"
+    { "${sudo[@]}" apt-get update -qq && "${sudo[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null; } ||
+        die "could not install $*; install them and try again"
 }

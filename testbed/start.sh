@@ -36,7 +36,8 @@ start() {
     # Its own session: it outlives this shell and hears none of its signals. The lock is not its own.
     setsid "$@" >>"$RUN_DIR/logs/$part.log" 2>&1 </dev/null 9>&- &
     local pid=$!
-    echo "$pid $(began "$pid")" >"$RUN_DIR/pids/$part.pid"
+    began "$pid" >"$RUN_DIR/pids/$part.began"
+    echo "$pid" >"$RUN_DIR/pids/$part.pid"
 }
 
 # Waits until a part is healthy.

@@ -13,6 +13,6 @@ for ((i = ${#PARTS[@]} - 1; i >= 0; i--)); do
         say "stopped $part"
         stopped=1
     fi
-    rm -f "$RUN_DIR/pids/$part.pid"
+    rm -f "$RUN_DIR/pids/$part.pid" "$RUN_DIR/pids/$part.began"
 done
 ((stopped)) || say "nothing runs in $RUN_DIR"

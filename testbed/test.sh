@@ -33,7 +33,7 @@ run() {
     fi
 }
 
-install_missing curl curl python3 python3
+install_missing curl curl python3 python3 cc build-essential
 export CARGO_TARGET_DIR=$TARGET_DIR
 cd "$ROOT"
 run cargo test --workspace --locked --no-fail-fast
@@ -45,8 +45,7 @@ if ! "$venv/bin/python" -c 'import libtorrent' 2>/dev/null; then
     say "installing libtorrent from PyPI into $venv"
     if ! python3 -c 'import ensurepip' 2>/dev/null; then
         # Debian keeps venv's bootstrap in a package of its own.
-        say "installing python3-venv with apt-get"
-        if ((EUID == 0)); then apt-get install -y python3-venv; else sudo apt-get install -y python3-venv; fi
+        install_packages python3-venv
     fi
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet 'libtorrent>=2.0,<3'

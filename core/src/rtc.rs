@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::wire::frame::Frame;
+use crate::wire::signal::IceServer;
 
 /// A node's own name for one peer connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +15,11 @@ pub struct ConnId(pub u64);
 /// To the WebRTC stack.
 #[derive(Clone, Debug)]
 pub enum RtcCommand {
+    /// Use these STUN and TURN servers for connections made from now on, instead of those before.
+    UseIceServers {
+        /// As the front told; those that cannot be used are left out.
+        servers: Vec<IceServer>,
+    },
     /// Create a connection with one ordered, reliable data channel and describe it: [`RtcEvent::Described`].
     Offer {
         /// Its name.

@@ -149,7 +149,7 @@ async fn fetcher(
     }
     let info_hash = metainfo.info_hash();
     let disk = Disk::default();
-    disk.expect(info_hash, OutputOptions { path: Some(output), overwrite: false, threads: 1 });
+    disk.expect(info_hash, OutputOptions { path: Some(output), overwrite: false, sync: false, threads: 1 });
     let (node, mut events) = peer("fetcher", 12, &disk, seed)?;
     node.command(Command::Download { info_hash, metainfo: None, order: Order::RarestFirst }).await?;
     loop {

@@ -94,7 +94,7 @@ pub enum DiskCommand {
         /// What to write.
         blocks: VerifiedBlocks,
     },
-    /// Everything is written: make it durable, give it its final name, drop the resume state:
+    /// Everything is written: give it its final name, drop the resume state:
     /// [`DiskEvent::Finished`].
     Finish {
         /// The share.
@@ -140,7 +140,7 @@ pub enum DiskEvent {
         /// Whether it worked.
         result: Result<(), DiskError>,
     },
-    /// The download has its final name and is durable.
+    /// The download has its final name.
     Finished {
         /// The share.
         info_hash: InfoHash,

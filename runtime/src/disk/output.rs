@@ -26,6 +26,8 @@ pub struct OutputOptions {
     pub path: Option<PathBuf>,
     /// Whether to replace what is there, and to begin again what another download left there.
     pub overwrite: bool,
+    /// Whether a finished download waits until it would survive a power cut, not only the end of the process.
+    pub sync: bool,
     /// Threads to hash on what an earlier run left.
     pub threads: usize,
 }
@@ -50,6 +52,7 @@ pub(super) struct Output {
     metainfo: Arc<Metainfo>,
     path: PathBuf,
     overwrite: bool,
+    sync: bool,
     /// `None` once the output has its final name.
     state: Mutex<Option<State>>,
     handles: Handles,
@@ -69,6 +72,7 @@ impl Output {
             metainfo,
             path,
             overwrite: options.overwrite,
+            sync: options.sync,
             state: Mutex::new(None),
             handles: Handles::default(),
         };
@@ -236,19 +240,24 @@ impl Output {
         &self.path
     }
 
-    /// Makes the download durable and gives it its final name. Once it has it, does nothing.
+    /// Gives the download its final name; with `sync`, only after it is safe from a power cut. Once it has its
+    /// name, does nothing.
     pub(super) fn finish(&self) -> Result<(), DiskError> {
         let mut state = self.state();
         if state.is_none() {
             return Ok(());
         }
         let part = self.part_path();
-        for index in 0..self.metainfo.files().len() as u32 {
-            let file = open(&part, self.components(index), For::Writing)?;
-            file.sync_all().map_err(|error| failed(&below(&part, self.components(index)), &error))?;
+        if self.sync {
+            for index in 0..self.metainfo.files().len() as u32 {
+                let file = open(&part, self.components(index), For::Writing)?;
+                file.sync_all().map_err(|error| failed(&below(&part, self.components(index)), &error))?;
+            }
         }
         self.put_in_place(&part)?;
-        sync_folder_of(&self.path)?;
+        if self.sync {
+            sync_folder_of(&self.path)?;
+        }
         state.take().expect("it was there").remove()
     }
 

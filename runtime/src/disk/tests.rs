@@ -57,7 +57,7 @@ impl Fixture {
     }
 
     fn options(&self, overwrite: bool) -> OutputOptions {
-        OutputOptions { path: Some(self.output()), overwrite, threads: 2 }
+        OutputOptions { path: Some(self.output()), overwrite, sync: true, threads: 2 }
     }
 
     /// What a process that starts now sees.
@@ -324,7 +324,7 @@ fn an_output_must_have_a_name_and_a_folder() {
     let fixture = Fixture::folder(&[1, 2], 9);
     let disk = Disk::default();
     for (path, why) in [("..", "names no file"), ("/nowhere/at/all", "/nowhere/at")] {
-        let options = OutputOptions { path: Some(path.into()), overwrite: true, threads: 1 };
+        let options = OutputOptions { path: Some(path.into()), overwrite: true, sync: false, threads: 1 };
         disk.expect(fixture.metainfo().info_hash(), options);
         let metainfo = Arc::clone(fixture.metainfo());
         let prepared = disk.execute(DiskCommand::Prepare { metainfo });

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -116,13 +116,24 @@ pub struct BadIceServer {
 pub(super) struct Shared {
     base: Arc<Base>,
     binding: Binding,
-    ice_servers: Vec<RTCIceServer>,
+    ice_servers: Mutex<Vec<RTCIceServer>>,
     pub(super) gather_timeout: Duration,
     /// Connections that still hold anything.
     pub(super) live: watch::Sender<usize>,
 }
 
 impl Shared {
+    fn ice_servers(&self) -> Vec<RTCIceServer> {
+        self.ice_servers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn use_ice_servers(&self, servers: Vec<IceServer>) {
+        let usable = servers.into_iter().filter_map(|server| {
+            ice_server(server).inspect_err(|error| tracing::warn!(%error, "the front names a useless server")).ok()
+        });
+        *self.ice_servers.lock().unwrap_or_else(PoisonError::into_inner) = usable.collect();
+    }
+
     pub(super) async fn connect(
         &self,
         handler: Arc<dyn PeerConnectionEventHandler>,
@@ -142,7 +153,7 @@ impl Shared {
             .with_relay_acceptance_min_wait(Some(4 * BETTER_PATH_WAIT))
             .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_SCTP_MESSAGE))
             .build();
-        let configuration = RTCConfigurationBuilder::new().with_ice_servers(self.ice_servers.clone()).build();
+        let configuration = RTCConfigurationBuilder::new().with_ice_servers(self.ice_servers()).build();
         let connection = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_setting_engine(settings)
@@ -173,7 +184,7 @@ impl WebRtc {
         let shared = Shared {
             base: Arc::new(Base::new(config.runtime, config.socket_buffer)),
             binding: config.binding,
-            ice_servers: config.ice_servers.into_iter().map(ice_server).collect::<Result<_, _>>()?,
+            ice_servers: Mutex::new(config.ice_servers.into_iter().map(ice_server).collect::<Result<_, _>>()?),
             gather_timeout: config.gather_timeout,
             live: watch::Sender::new(0),
         };
@@ -190,6 +201,7 @@ impl WebRtc {
 impl Transport for WebRtc {
     fn execute(&mut self, command: RtcCommand) {
         match command {
+            RtcCommand::UseIceServers { servers } => self.shared.use_ice_servers(servers),
             RtcCommand::Offer { conn } => self.begin(conn, Role::Offer),
             RtcCommand::Accept { conn, sdp } => self.begin(conn, Role::Accept { sdp }),
             RtcCommand::SetAnswer { conn, sdp } => {

@@ -76,7 +76,12 @@ pub(crate) async fn run(network: &Network, download: Download) -> anyhow::Result
     let target = Target::read(&download.target)?;
     let info_hash = target.info_hash();
     let disk = Disk::default();
-    let options = OutputOptions { path: download.output, overwrite: download.overwrite, threads: node::cores() };
+    let options = OutputOptions {
+        path: download.output,
+        overwrite: download.overwrite,
+        sync: download.sync,
+        threads: node::cores(),
+    };
     disk.expect(info_hash, options);
     let (peer, mut events) = node::start(network, target.fronts(), disk.clone())?;
     let order = if download.sequential { Order::Sequential } else { Order::RarestFirst };

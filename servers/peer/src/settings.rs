@@ -112,6 +112,9 @@ pub(crate) struct Download {
     /// Replace what is at the output.
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Succeed only once the download would survive a power cut. It survives the end of this program anyway.
+    #[arg(long)]
+    pub(crate) sync: bool,
 }
 
 #[derive(Debug, Args)]

@@ -122,7 +122,7 @@ pub enum PeerEvent {
         /// The share.
         info_hash: InfoHash,
     },
-    /// The download is verified, durable and under its final name.
+    /// The download is verified, written and under its final name.
     Completed {
         /// The share.
         info_hash: InfoHash,

@@ -15,7 +15,7 @@ use self::share::{Job, Share};
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, Machine, Outbox, Rng, earliest};
 use crate::node::io::{DiskCommand, DiskEvent};
-use crate::rtc::ConnId;
+use crate::rtc::{ConnId, RtcCommand};
 use crate::session::{Sessions, SessionsConfig, SessionsOutput};
 use crate::transfer::metainfo_fetch::part_of;
 use crate::transfer::{Upload, UploadConfig, UploadOutput};
@@ -255,6 +255,10 @@ impl Peer {
                     self.offline = None;
                     self.heartbeat = Duration::from_secs(bootstrap.heartbeat_seconds.max(1).into());
                     self.worker = bootstrap.worker;
+                    if !bootstrap.ice_servers.is_empty() {
+                        let servers = bootstrap.ice_servers;
+                        self.out.push(PeerOutput::Rtc(RtcCommand::UseIceServers { servers }));
+                    }
                     self.meet_worker();
                     let worker = self.worker.as_ref().map(|worker| worker.name.clone());
                     self.out.push(PeerOutput::Event(PeerEvent::Online { worker }));
@@ -408,7 +412,7 @@ impl Peer {
                 }
             }
             Some(Ask::List(_)) | None => {}
-            Some(Ask::Metainfo(info_hash)) => self.metainfo_denied(conn, info_hash),
+            Some(Ask::Metainfo(info_hash)) => self.metainfo_denied(now, conn, info_hash),
             Some(Ask::Store(info_hash) | Ask::MetainfoStore(info_hash)) => {
                 self.store_rejected(now, conn, info_hash, reason);
             }
@@ -500,7 +504,7 @@ impl Peer {
             let announce = ToFront::Announce { info_hash: *info_hash, complete: share.is_complete() };
             self.uplink.send(&announce);
         }
-        self.ask_again_for_metainfo();
+        self.ask_again_for_metainfo(now);
     }
 
     fn announce_one(&mut self, now: Instant, info_hash: InfoHash) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -9,7 +10,7 @@ use super::bringing::{Bringing, Say};
 use super::{
     Ask, HUNGRY_ANNOUNCE, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, Totals, UPLOAD_LANE,
 };
-use crate::id::{ChunkId, InfoHash, PeerId};
+use crate::id::{ChunkId, Digest, InfoHash, PeerId};
 use crate::machine::{Instant, earliest};
 use crate::metainfo::Metainfo;
 use crate::node::io::{Claim, DiskCommand, DiskError, Ticket};
@@ -19,6 +20,8 @@ use crate::transfer::{Download, DownloadConfig, DownloadOutput, MetainfoFetch, O
 use crate::wire::frame::{Frame, MAX_HAVE_PIECES, Reason, RequestId};
 use crate::wire::signal::ToFront;
 
+/// A source that sends no part of the `.ko` for this long loses its turn.
+const METAINFO_STALL: Duration = Duration::from_secs(3);
 /// Most members of a swarm that are remembered.
 const MAX_SWARM: usize = 64;
 
@@ -27,7 +30,7 @@ const MAX_SWARM: usize = 64;
 pub(super) enum Job {
     /// Looking for its `.ko`.
     Finding {
-        from: Option<(ConnId, MetainfoFetch)>,
+        from: Option<Asked>,
         denied: BTreeSet<ConnId>,
     },
     /// Waiting for the disk.
@@ -37,6 +40,15 @@ pub(super) enum Job {
     Finishing,
     /// All of it is here.
     Seeding,
+}
+
+/// A source that was asked for the `.ko`.
+#[derive(Debug)]
+pub(super) struct Asked {
+    conn: ConnId,
+    fetch: MetainfoFetch,
+    /// When it last sent a part, or was asked.
+    heard: Instant,
 }
 
 #[derive(Debug)]
@@ -94,7 +106,7 @@ impl Share {
         Progress { totals: self.totals.clone(), bytes_done: done, sources: self.sources }
     }
 
-    pub(super) fn next_wake(&self, patience: std::time::Duration) -> Option<Instant> {
+    pub(super) fn next_wake(&self, patience: Duration) -> Option<Instant> {
         let download = match &self.job {
             Job::Downloading(download) => download.next_wake(),
             _ => None,
@@ -102,7 +114,14 @@ impl Share {
         let fetching = self.needs_sources().then(|| self.last_gain + patience);
         let bringing = self.bringing.as_ref().map(|bringing| bringing.last_progress + patience);
         let retry = self.bringing.as_ref().and_then(|bringing| bringing.retry_at);
-        earliest([download, fetching, bringing, retry])
+        earliest([download, self.metainfo_stall(), fetching, bringing, retry])
+    }
+
+    fn metainfo_stall(&self) -> Option<Instant> {
+        match &self.job {
+            Job::Finding { from: Some(asked), .. } => Some(asked.heard + METAINFO_STALL),
+            _ => None,
+        }
     }
 
     /// HAVE frames that tell of every piece; `None` while the pieces are not known.
@@ -126,6 +145,21 @@ impl Share {
     }
 }
 
+/// What the disk says of a chunk in all its places: a block counts only where every place has the same.
+fn agreed(
+    claims: &mut BTreeMap<u32, Vec<Option<Digest>>>,
+    places: &[u32],
+    blocks: u16,
+) -> Option<Vec<Option<Digest>>> {
+    let mut of = |piece| claims.remove(piece).filter(|leaves| leaves.len() == usize::from(blocks));
+    let mut places = places.iter();
+    let first = of(places.next()?)?;
+    places.try_fold(first, |agreed, piece| {
+        let other = of(piece)?;
+        Some(agreed.into_iter().zip(other).map(|(a, b)| a.filter(|_| a == b)).collect())
+    })
+}
+
 fn bitmap(pieces: &[bool]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(pieces.len().div_ceil(8));
     for eight in pieces.chunks(8) {
@@ -147,7 +181,7 @@ impl Peer {
         self.lanes.insert(lane, info_hash);
         match metainfo {
             Some(metainfo) => self.prepare(info_hash, metainfo),
-            None => self.ask_for_metainfo(info_hash),
+            None => self.ask_for_metainfo(now, info_hash),
         }
         self.announce_one(now, info_hash);
         self.dial_wanted(now);
@@ -240,7 +274,7 @@ impl Peer {
 /// Finding the `.ko`.
 impl Peer {
     /// Asks the next session for the `.ko`, unless one is being asked.
-    fn ask_for_metainfo(&mut self, info_hash: InfoHash) {
+    fn ask_for_metainfo(&mut self, now: Instant, info_hash: InfoHash) {
         let Some(share) = self.shares.get(&info_hash) else { return };
         let Job::Finding { from: None, denied } = &share.job else { return };
         let able = |conn: &&ConnId| !denied.contains(conn);
@@ -248,29 +282,29 @@ impl Peer {
         let request = self.ask(conn, Ask::Metainfo(info_hash));
         let (fetch, frame) = MetainfoFetch::begin(info_hash, request);
         if let Some(Share { job: Job::Finding { from, .. }, .. }) = self.shares.get_mut(&info_hash) {
-            *from = Some((conn, fetch));
+            *from = Some(Asked { conn, fetch, heard: now });
         }
         self.sessions.send(conn, frame);
     }
 
     /// Who did not have a `.ko` may have it by now.
-    pub(super) fn ask_again_for_metainfo(&mut self) {
+    pub(super) fn ask_again_for_metainfo(&mut self, now: Instant) {
         let names: Vec<InfoHash> = self.shares.keys().copied().collect();
         for info_hash in names {
             if let Some(Share { job: Job::Finding { denied, .. }, .. }) = self.shares.get_mut(&info_hash) {
                 denied.clear();
-                self.ask_for_metainfo(info_hash);
+                self.ask_for_metainfo(now, info_hash);
             }
         }
     }
 
-    pub(super) fn metainfo_denied(&mut self, conn: ConnId, info_hash: InfoHash) {
+    pub(super) fn metainfo_denied(&mut self, now: Instant, conn: ConnId, info_hash: InfoHash) {
         if let Some(Share { job: Job::Finding { from, denied }, .. }) = self.shares.get_mut(&info_hash)
-            && from.as_ref().is_some_and(|(asked, _)| *asked == conn)
+            && from.as_ref().is_some_and(|asked| asked.conn == conn)
         {
             *from = None;
             denied.insert(conn);
-            self.ask_for_metainfo(info_hash);
+            self.ask_for_metainfo(now, info_hash);
         }
     }
 
@@ -288,14 +322,15 @@ impl Peer {
             return self.blame(now, conn, Offence::Unsolicited.to_string());
         };
         let Some(share) = self.shares.get_mut(&info_hash) else { return };
-        let Job::Finding { from: Some((asked, fetch)), .. } = &mut share.job else { return };
-        if *asked != conn || !fetch.owns(request) {
+        let Job::Finding { from: Some(asked), .. } = &mut share.job else { return };
+        if asked.conn != conn || !asked.fetch.owns(request) {
             return;
         }
+        asked.heard = now;
         share.last_gain = now;
         let asks = &mut entry.asks;
         let next_request = &mut self.next_request;
-        let fetched = fetch.part(request, total, offset, data, || {
+        let fetched = asked.fetch.part(request, total, offset, data, || {
             *next_request = (*next_request + 1) & 0x00ff_ffff;
             let request = (*next_request).max(1) << 8 | u32::from(OWN_LANE);
             asks.insert(request, Ask::Metainfo(info_hash));
@@ -343,10 +378,9 @@ impl Peer {
             max_buffered: self.config.max_buffered,
             ..DownloadConfig::default()
         });
-        for slot in share.places.keys() {
+        for (slot, places) in &share.places {
             let chunk = metainfo.pieces()[*slot as usize].chunk;
-            let claim = claims.remove(slot).filter(|leaves| leaves.len() == usize::from(chunk.blocks()));
-            download.want(*slot, chunk, claim);
+            download.want(*slot, chunk, agreed(&mut claims, places, chunk.blocks()));
         }
         download.wake(now);
         share.last_gain = now;
@@ -485,7 +519,7 @@ impl Peer {
         match &mut share.job {
             Job::Finding { .. } => {
                 share.sources += 1;
-                self.ask_for_metainfo(info_hash);
+                self.ask_for_metainfo(now, info_hash);
             }
             Job::Downloading(download) => {
                 download.source_up(now, conn, kind);
@@ -516,7 +550,7 @@ impl Peer {
                 Job::Finding { from, denied } => {
                     share.sources = share.sources.saturating_sub(1);
                     denied.remove(&conn);
-                    if from.as_ref().is_some_and(|(asked, _)| *asked == conn) {
+                    if from.as_ref().is_some_and(|asked| asked.conn == conn) {
                         *from = None;
                         asking.push(*info_hash);
                     }
@@ -533,13 +567,18 @@ impl Peer {
             }
         }
         for info_hash in asking {
-            self.ask_for_metainfo(info_hash);
+            self.ask_for_metainfo(now, info_hash);
         }
     }
 
     pub(super) fn wake_shares(&mut self, now: Instant) {
-        let mut failed = Vec::new();
+        let (mut failed, mut stalled) = (Vec::new(), Vec::new());
         for (info_hash, share) in &mut self.shares {
+            if share.metainfo_stall().is_some_and(|at| now >= at)
+                && let Job::Finding { from: Some(asked), .. } = &share.job
+            {
+                stalled.push((asked.conn, *info_hash));
+            }
             if let Job::Downloading(download) = &mut share.job {
                 download.wake(now);
             }
@@ -552,6 +591,9 @@ impl Peer {
             {
                 failed.push((*info_hash, usize::from(bringing.conn().is_some())));
             }
+        }
+        for (conn, info_hash) in stalled {
+            self.metainfo_denied(now, conn, info_hash);
         }
         for (info_hash, sources) in failed {
             let Some(share) = self.shares.get(&info_hash) else { continue };
