@@ -1,0 +1,1 @@
+"""What transfer.py is made of."""
