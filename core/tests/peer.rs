@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use kollator_core::id::{Digest, PeerId};
 use kollator_core::machine::{Instant, Machine};
-use kollator_core::merkle::HashedBlocks;
+use kollator_core::merkle::{self, HashedBlocks};
 use kollator_core::metainfo::{Metainfo, MetainfoBuilder, piece_root};
-use kollator_core::node::io::{DiskCommand, DiskEvent, LinkCommand, LinkEvent};
+use kollator_core::node::io::{Claim, DiskCommand, DiskEvent, LinkCommand, LinkEvent};
 use kollator_core::node::peer::{Command, Order, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput};
 use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
 use kollator_core::wire::frame::{Frame, Hello, RequestId, VERSION};
@@ -36,13 +36,16 @@ struct Stage {
     conn: Option<ConnId>,
     sent: Vec<Frame>,
     events: Vec<PeerEvent>,
+    /// What the disk finds when it prepares a download.
+    found: Vec<Claim>,
 }
 
 impl Stage {
     /// A peer that is online, without a worker, and has one session, which the other side began.
     fn new() -> Self {
         let peer = Peer::new(PeerConfig::new(PeerId(Digest([1; 32])), 5, 1));
-        let mut stage = Self { now: Instant::ZERO, peer, conn: None, sent: Vec::new(), events: Vec::new() };
+        let mut stage =
+            Self { now: Instant::ZERO, peer, conn: None, sent: Vec::new(), events: Vec::new(), found: Vec::new() };
         stage.tell(PeerInput::Wake);
         stage.tell(PeerInput::Link(LinkEvent::Up));
         stage.front(&FromFront::Welcome(Bootstrap {
@@ -51,12 +54,17 @@ impl Stage {
             fronts: Vec::new(),
             heartbeat_seconds: 30,
         }));
-        stage.front(&FromFront::Signal { from: OTHER, session: 1, body: Signal::Offer { sdp: "theirs".into() } });
-        let conn = stage.conn.expect("the offer is accepted");
-        stage.tell(PeerInput::Rtc(RtcEvent::Open { conn }));
-        stage.frame(&Frame::Hello(Hello { version: VERSION, frame_blocks: 4 }));
+        stage.meet(OTHER);
         assert!(stage.is_up());
         stage
+    }
+
+    /// One more session, which the other side began; what is said from now on is said on it.
+    fn meet(&mut self, from: PeerId) {
+        self.front(&FromFront::Signal { from, session: 1, body: Signal::Offer { sdp: "theirs".into() } });
+        let conn = self.conn.expect("the offer is accepted");
+        self.tell(PeerInput::Rtc(RtcEvent::Open { conn }));
+        self.frame(&Frame::Hello(Hello { version: VERSION, frame_blocks: 4 }));
     }
 
     fn is_up(&self) -> bool {
@@ -101,7 +109,7 @@ impl Stage {
             PeerOutput::Rtc(_) => None,
             PeerOutput::Disk(DiskCommand::Prepare { metainfo }) => {
                 let info_hash = metainfo.info_hash();
-                Some(PeerInput::Disk(DiskEvent::Prepared { info_hash, found: Ok(Vec::new()) }))
+                Some(PeerInput::Disk(DiskEvent::Prepared { info_hash, found: Ok(self.found.clone()) }))
             }
             PeerOutput::Disk(DiskCommand::Hash { ticket, data }) => {
                 let blocks = HashedBlocks::compute(data);
@@ -171,4 +179,41 @@ fn a_transport_that_takes_everything_is_no_sign_of_life() {
         stage.tell(PeerInput::Wake);
     }
     assert!(stage.sent.iter().any(|frame| matches!(frame, Frame::HealthCheck { .. })), "it asked first");
+}
+
+#[test]
+fn a_chunk_in_two_places_is_on_disk_only_if_it_is_in_both() {
+    let piece = content().slice(..PIECE as usize);
+    let root = piece_root(&piece, 2 * u64::from(PIECE), PIECE);
+    let mut builder = MetainfoBuilder::new("twice", PIECE).unwrap();
+    builder.file(&["twice"], 2 * u64::from(PIECE), vec![root, root]).unwrap();
+    let metainfo = Arc::new(builder.build().unwrap());
+    let right: Vec<_> = merkle::leaves(&piece).into_iter().map(Some).collect();
+    let mut rotten = right.clone();
+    rotten[2] = Some(Digest([0; 32]));
+    for (second, whole) in [(right.clone(), true), (rotten, false), (Vec::new(), false)] {
+        let mut stage = Stage::new();
+        stage.found = vec![Claim { piece: 0, leaves: right.clone() }, Claim { piece: 1, leaves: second }];
+        let info_hash = metainfo.info_hash();
+        let (order, target) = (Order::Sequential, Some(metainfo.clone()));
+        stage.tell(PeerInput::Command(Command::Download { info_hash, metainfo: target, order }));
+        let from_disk = stage.peer.progress(info_hash).unwrap().totals.from_disk;
+        assert_eq!(from_disk == metainfo.total_length(), whole, "{from_disk}");
+    }
+}
+
+#[test]
+fn a_source_that_never_sends_the_ko_loses_its_turn() {
+    let mut stage = Stage::new();
+    stage.meet(PeerId(Digest([8; 32])));
+    let info_hash = metainfo().info_hash();
+    stage.tell(PeerInput::Command(Command::Download { info_hash, metainfo: None, order: Order::RarestFirst }));
+    let asked =
+        |stage: &Stage| stage.sent.iter().filter(|frame| matches!(frame, Frame::MetainfoRequest { .. })).count();
+    assert_eq!(asked(&stage), 1, "one at a time");
+    while asked(&stage) == 1 {
+        stage.now = stage.peer.next_wake().expect("it watches the one it asked");
+        assert!(stage.now < Instant::ZERO + Duration::from_secs(4), "it waits for ever");
+        stage.tell(PeerInput::Wake);
+    }
 }
