@@ -20,12 +20,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.dont_write_bytecode = True
-
-from lib import kollator, rivals, tools  # noqa: E402
-from lib.processes import Failed, run  # noqa: E402
-from lib.report import MIB, Spread  # noqa: E402
-from lib.results import KOLLATOR, Hashing, Results, Transfer  # noqa: E402
+from lib import kollator, rivals, tools
+from lib.processes import Failed, run
+from lib.report import MIB, Spread
+from lib.results import KOLLATOR, Hashing, Results, Transfer
 
 PARTS = ("transfer", "small", "hash")
 RIVALS = ("libtorrent", "libtorrent-tuned", "webtorrent", "sendme")
@@ -45,7 +43,7 @@ def main() -> int:
         with contextlib.ExitStack() as stack:
             work = stack.enter_context(tempfile.TemporaryDirectory(prefix="kollator-bench-", dir=options.dir))
             bench.measure(Path(work), stack)
-    except (Failed, tools.Missing) as error:
+    except (Failed, tools.Missing, OSError) as error:
         results.failures.append(str(error))
     except KeyboardInterrupt:
         return 130
@@ -74,8 +72,11 @@ def read_options() -> argparse.Namespace:
     add("--install-sendme", action="store_true", help="build sendme if it is not installed")
     add("--dir", type=Path, help="where the files go (default: the system's temporary folder)")
     add("--base-port", type=positive, default=18080, metavar="PORT",
-        help="the front's port; the worker's is 101 above (default %(default)s)")
-    return parser.parse_args()
+        help=f"the front's port; the worker's is {kollator.WORKER_PORT_ABOVE} above (default %(default)s)")
+    options = parser.parse_args()
+    if options.base_port + kollator.WORKER_PORT_ABOVE > 65535:
+        parser.error(f"--base-port {options.base_port}: there is no port {kollator.WORKER_PORT_ABOVE} above it")
+    return options
 
 
 def positive(text: str) -> int:

@@ -18,6 +18,8 @@ from lib.report import MIB
 from lib.tools import Kollator
 
 HEALTHY_SECONDS = 30.0
+WORKER_PORT_ABOVE = 101
+"""How far the worker's port is from the front's."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Network:
 
     def download(self, link: str, output: Path, limit_seconds: float) -> Finished:
         """Downloads from the worker alone."""
-        command = [self.programs.peer, "download", link, "--output", output, "--json"]
+        command: list[str | Path] = [self.programs.peer, "download", link, "--output", output, "--json"]
         got = run(command, limit_seconds=limit_seconds, settings=self.settings)
         done = json.loads(got.lines[-1])
         if done["event"] != "done" or done["bytes_from"]["worker"] != done["bytes_total"]:
@@ -70,7 +72,7 @@ def create(programs: Kollator, file: Path, ko: Path, limit_seconds: float) -> Fi
 @contextlib.contextmanager
 def network(programs: Kollator, work: Path, base_port: int, cache_mb: int) -> Iterator[Network]:
     """One front, and one worker that stores in a folder and whose cache holds `cache_mb`."""
-    front_port, worker_port = base_port, base_port + 101
+    front_port, worker_port = base_port, base_port + WORKER_PORT_ABOVE
     for port in (front_port, worker_port):
         require_free(port)
     key = work / "worker.key"
@@ -109,10 +111,10 @@ def wait_for(url: str, server: Service) -> None:
     """Waits until a server answers that it is well."""
     until = time.monotonic() + HEALTHY_SECONDS
     while time.monotonic() < until:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            with urllib.request.urlopen(url, timeout=1) as answer:
-                if answer.status == 200:
-                    return
+        refused = contextlib.suppress(urllib.error.URLError, ConnectionError)
+        with refused, urllib.request.urlopen(url, timeout=1) as answer:
+            if answer.status == 200:
+                return
         time.sleep(0.05)
     raise server.gone()
 

@@ -60,10 +60,10 @@ def run(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
             env=environment(settings), cwd=folder,
         )
+        assert process.stdout is not None
         killer = threading.Timer(limit_seconds, process.kill)
         killer.start()
         try:
-            assert process.stdout is not None
             lines, ended = [], begun
             for line in process.stdout:
                 ended = time.perf_counter()

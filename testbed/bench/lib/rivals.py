@@ -23,8 +23,9 @@ SENDME = "sendme QUIC"
 class Contender(Protocol):
     """One program, ready to be measured."""
 
-    name: str
-    """Its row in the table."""
+    @property
+    def name(self) -> str:
+        """Its row in the table."""
 
     @property
     def seed(self) -> Service:
@@ -64,7 +65,7 @@ def libtorrent(profile: str, file: Path, work: Path, cache: Path) -> Iterator[Ri
     script = tools.RIVALS / "libtorrent_peer.py"
     torrent = work / f"libtorrent-{profile}.torrent"
     name = {"default": LIBTORRENT_DEFAULT, "tuned": LIBTORRENT_TUNED}[profile]
-    quiet = [python, "-W", "ignore"]
+    quiet: list[str | Path] = [python, "-W", "ignore"]
     with service(name, [*quiet, script, "seed", profile, file, torrent], log=work / f"{name}.log") as seed:
         port = json.loads(seed.first_line_with("port", START_SECONDS))["port"]
         yield Rival(name, seed, [*quiet, script, "fetch", profile, torrent, "{folder}", str(port)])
@@ -93,7 +94,7 @@ def sendme(program: Path, file: Path, work: Path) -> Iterator[Rival]:
     folder = work / "sendme"
     folder.mkdir()
     loopback = ["--magic-ipv4-addr", "127.0.0.1:0", "--relay", "disabled", "--no-progress"]
-    command = [program, "send", "--ticket-type", "addresses", *loopback, file]
+    command: list[str | Path] = [program, "send", "--ticket-type", "addresses", *loopback, file]
     with service(SENDME, command, log=work / f"{SENDME}.log", folder=folder) as seed:
         said = seed.first_line_with("sendme receive", START_SECONDS)
         ticket = said.split()[-1]
