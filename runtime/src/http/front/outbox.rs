@@ -46,8 +46,8 @@ impl Outbox {
         state.bytes += text.len();
         state.messages.push_back(text);
         if state.messages.len() > MAX_MESSAGES || state.bytes > MAX_BYTES {
-            *state =
-                Waiting { close: Some("too slow: too much waits to be read".to_owned()), ..Waiting::default() };
+            let close = Some("too slow: too much waits to be read".to_owned());
+            *state = Waiting { close, cut: true, ..Waiting::default() };
         }
         self.changed.notify_one();
     }
@@ -98,6 +98,8 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn drain(outbox: &Outbox) -> Vec<Next> {
@@ -130,7 +132,9 @@ mod tests {
             let outbox = Outbox::default();
             (0..fits).for_each(|_| outbox.push("x".repeat(size)));
             assert!(outbox.lock().close.is_none());
+            assert!(outbox.cut().now_or_never().is_none());
             outbox.push("x".into());
+            assert!(outbox.cut().now_or_never().is_some(), "a write that hangs is given up");
             assert!(matches!(&drain(&outbox)[..], [Next::Close(_)]));
         }
     }
