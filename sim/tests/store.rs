@@ -39,7 +39,8 @@ fn the_same_seed_gives_the_same_trace() {
 
 #[test]
 fn every_oracle_sees_its_bug() {
-    let bugs: [(Plant, fn() -> Box<dyn Oracle>); 7] = [
+    type Judge = fn() -> Box<dyn Oracle>;
+    let bugs: [(Plant, Judge); 7] = [
         (Plant::StoredTooEarly, || Box::new(oracle::AcknowledgedChunkIsReadable::default())),
         (Plant::NeverRemoves, || Box::new(oracle::CacheWithinBudget)),
         (Plant::NeverRemoves, || Box::new(oracle::CacheIndexEqualsDisk)),
