@@ -29,7 +29,7 @@ pub struct Keys {
 /// Serves `root`, created if it is missing, on `listener` until `stop` is done; then open requests finish.
 ///
 /// # Errors
-/// If the folder cannot be used.
+/// If the folder or the listener cannot be used.
 pub async fn serve(
     listener: TcpListener,
     root: PathBuf,
@@ -37,6 +37,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let service = service(root, keys)?;
+    tracing::info!(endpoint = %format_args!("http://{}", listener.local_addr()?), "serving S3");
     let http = Builder::new(TokioExecutor::new());
     let (stopping, _) = watch::channel(());
     let mut open = JoinSet::new();

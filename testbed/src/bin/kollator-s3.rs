@@ -51,7 +51,6 @@ async fn main() -> anyhow::Result<()> {
         }
         tracing::info!("stopping");
     };
-    tracing::info!(endpoint = %format_args!("http://{}", listener.local_addr()?), "serving S3");
     let keys = Keys { access: settings.access_key, secret: settings.secret_key };
     serve(listener, settings.root, keys, stop).await
 }
