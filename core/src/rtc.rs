@@ -53,11 +53,12 @@ pub enum RtcCommand {
         /// The frame.
         frame: Frame,
     },
-    /// Close and forget the connection, after the frames given before are sent (for at most a second). No
-    /// event comes for it any more.
+    /// Close and forget the connection. No event comes for it any more.
     Close {
         /// The connection.
         conn: ConnId,
+        /// Whether the frames given before are to reach the other side first, which may take a second.
+        flush: bool,
     },
 }
 

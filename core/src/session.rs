@@ -210,8 +210,17 @@ impl Sessions {
 
     /// Closes a session; frames sent before still go out. No `Down` is reported for it.
     pub fn close(&mut self, conn: ConnId) {
+        self.end(conn, true);
+    }
+
+    /// Closes a session at once; frames sent before may be lost. No `Down` is reported for it.
+    pub fn cut(&mut self, conn: ConnId) {
+        self.end(conn, false);
+    }
+
+    fn end(&mut self, conn: ConnId, flush: bool) {
         if self.remove(conn).is_some() {
-            self.out.push(SessionsOutput::Rtc(RtcCommand::Close { conn }));
+            self.out.push(SessionsOutput::Rtc(RtcCommand::Close { conn, flush }));
         }
     }
 
@@ -424,7 +433,7 @@ impl Sessions {
 
     fn fail(&mut self, conn: ConnId, reason: String, offence: bool) {
         if let Some(session) = self.remove(conn) {
-            self.out.push(SessionsOutput::Rtc(RtcCommand::Close { conn }));
+            self.out.push(SessionsOutput::Rtc(RtcCommand::Close { conn, flush: true }));
             self.out.push(SessionsOutput::Down { conn, peer: session.peer, reason, offence });
         }
     }

@@ -12,5 +12,6 @@ pub mod http;
 pub mod link;
 pub mod net;
 pub mod node;
+mod pread;
 pub mod rtc;
 pub mod storage;

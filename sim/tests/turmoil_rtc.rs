@@ -101,7 +101,7 @@ async fn giver() -> Result<(), Failure> {
     }
     // The stack's own buffer may hold the rest behind the partition for longer than a close waits.
     tokio::time::sleep(Duration::from_secs(20)).await;
-    rtc.execute(RtcCommand::Close { conn: CONN });
+    rtc.execute(RtcCommand::Close { conn: CONN, flush: true });
     rtc.idle().await;
     Ok(())
 }

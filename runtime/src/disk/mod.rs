@@ -14,7 +14,6 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +26,8 @@ use kollator_core::node::io::{Claim, DiskCommand, DiskError, DiskEvent};
 use output::Output;
 use parallel::Buffer;
 use path::failed;
+
+use crate::pread::read_exact_at;
 
 pub use output::OutputOptions;
 pub use scan::ShareError;
@@ -139,11 +140,9 @@ impl Content {
         let about = self.piece(piece)?;
         let length = about.chunk.range_len(first, count);
         let length = length.ok_or_else(|| DiskError(format!("piece {piece} has no blocks {first}+{count}")))?;
-        let mut data = vec![0; length as usize];
         let offset = about.offset + u64::from(first) * u64::from(BLOCK_LEN);
-        let read = self.file(about.file)?.read_exact_at(&mut data, offset);
-        read.map_err(|error| failed(&self.file_path(about.file), &error))?;
-        Ok(data.into())
+        let data = read_exact_at(&*self.file(about.file)?, length as usize, offset);
+        data.map(Bytes::from).map_err(|error| failed(&self.file_path(about.file), &error))
     }
 
     fn leaves(&self, piece: u32) -> Result<Vec<Digest>, DiskError> {

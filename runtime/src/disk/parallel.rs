@@ -10,7 +10,7 @@ use kollator_core::id::Digest;
 use kollator_core::merkle::{BLOCK_LEN, leaves};
 
 /// Bytes read at once: small enough to be hashed while they are still in the core's cache.
-const READ: usize = 16 * BLOCK_LEN as usize;
+const READ: usize = 4 * BLOCK_LEN as usize;
 
 /// A thread's buffer.
 pub(super) struct Buffer(Vec<u8>);

@@ -56,8 +56,8 @@ pub(super) struct Connection {
     frames: mpsc::UnboundedSender<Frame>,
     /// Bytes of frames given to `frames` and not yet taken by the stack.
     queued: Arc<AtomicUsize>,
-    /// Tells why we give the connection up; dropped without a word, it is closed in good order.
-    give_up: Option<oneshot::Sender<String>>,
+    /// Ends the connection; dropped without a word, it is closed in good order.
+    give_up: Option<oneshot::Sender<End>>,
     lease: Lease,
 }
 
@@ -112,13 +112,17 @@ impl Connection {
             // An error says that it is over; its `Closed` is on its way.
             let _ = self.frames.send(frame);
         } else if let Some(give_up) = self.give_up.take() {
-            let _ = give_up.send(format!("more than {MAX_QUEUED} bytes wait to be sent"));
+            let _ = give_up.send(End::Because(format!("more than {MAX_QUEUED} bytes wait to be sent")));
         }
     }
 
-    /// Closes it after what was queued is sent. Nothing is heard of it any more.
-    pub(super) fn close(self) {
+    /// Closes it, with `flush` after what was queued is sent. Nothing is heard of it any more.
+    pub(super) fn close(mut self, flush: bool) {
         self.lease.revoke();
+        if !flush && let Some(give_up) = self.give_up.take() {
+            // An error says that it has ended already.
+            let _ = give_up.send(End::Cut);
+        }
     }
 }
 
@@ -179,9 +183,12 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 /// Why a connection ends.
+#[derive(Debug)]
 enum End {
     /// The machine closed it: send what is queued, say nothing.
     Closed,
+    /// The machine closed it, whatever is queued: say nothing.
+    Cut,
     /// Anything else, in words.
     Because(String),
 }
@@ -195,7 +202,7 @@ struct Task {
     /// Until the channel is open.
     frames: Option<mpsc::UnboundedReceiver<Frame>>,
     queued: Arc<AtomicUsize>,
-    over: oneshot::Receiver<String>,
+    over: oneshot::Receiver<End>,
     readers: JoinSet<&'static str>,
     writers: JoinSet<()>,
     channel: Option<Arc<dyn DataChannel>>,
@@ -375,8 +382,8 @@ impl Task {
     }
 }
 
-fn ended(over: Result<String, oneshot::error::RecvError>) -> End {
-    over.map_or(End::Closed, End::Because)
+fn ended(over: Result<End, oneshot::error::RecvError>) -> End {
+    over.unwrap_or(End::Closed)
 }
 
 /// The number of candidates in a description. Refuses one of anything but one data channel transport.

@@ -124,7 +124,7 @@ async fn closing_sends_what_was_queued_and_frees_everything() {
         a.rtc.execute(RtcCommand::Send { conn, frame: data(i, 60_000) });
     }
     a.rtc.execute(RtcCommand::Send { conn, frame: last.clone() });
-    a.rtc.execute(RtcCommand::Close { conn });
+    a.rtc.execute(RtcCommand::Close { conn, flush: true });
     assert_eq!(b.messages_until(&last).await.len(), 41);
     b.closed().await;
     a.rtc.idle().await;
@@ -138,7 +138,7 @@ async fn a_connection_that_nobody_answers_can_be_closed_at_once() {
     let mut a = Side::new();
     for i in 0..20 {
         a.rtc.execute(RtcCommand::Offer { conn: ConnId(i) });
-        a.rtc.execute(RtcCommand::Close { conn: ConnId(i) });
+        a.rtc.execute(RtcCommand::Close { conn: ConnId(i), flush: true });
     }
     a.rtc.idle().await;
 }
@@ -209,7 +209,7 @@ async fn mutilated_descriptions_do_no_harm() {
         b.rtc.execute(RtcCommand::Accept { conn, sdp });
         // Some of it does no harm and is described.
         b.event().await;
-        b.rtc.execute(RtcCommand::Close { conn });
+        b.rtc.execute(RtcCommand::Close { conn, flush: true });
     }
     b.rtc.idle().await;
     open(&mut a, &mut b, ConnId(1000)).await;

@@ -219,9 +219,9 @@ impl Transport for WebRtc {
                     connection.send(frame);
                 }
             }
-            RtcCommand::Close { conn } => {
+            RtcCommand::Close { conn, flush } => {
                 if let Some(connection) = self.connections.remove(&conn) {
-                    connection.close();
+                    connection.close(flush);
                 }
             }
         }

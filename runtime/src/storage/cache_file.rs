@@ -22,6 +22,8 @@ use kollator_core::merkle::VerifiedChunk;
 use kollator_core::store::{CACHE_FOOTER_LEN, cached_len};
 use sha2::{Digest as _, Sha256};
 
+use crate::pread::read_exact_at;
+
 const MAGIC: &[u8; 8] = b"KOLCHUNK";
 const VERSION: u32 = 1;
 const FOOTER_LEN: usize = CACHE_FOOTER_LEN as usize;
@@ -75,10 +77,8 @@ pub(super) fn read_leaves(file: &File, chunk: ChunkId) -> Result<Vec<Digest>, St
 /// What is wrong with the file, if it has no such bytes, or with the range.
 pub(super) fn read_blocks(file: &File, chunk: ChunkId, first: u16, count: u16) -> Result<Vec<u8>, String> {
     let length = chunk.range_len(first, count).ok_or("the chunk has no such blocks")?;
-    let mut blocks = vec![0; length as usize];
     let offset = u64::from(first) * u64::from(kollator_core::merkle::BLOCK_LEN);
-    file.read_exact_at(&mut blocks, offset).map_err(|error| error.to_string())?;
-    Ok(blocks)
+    read_exact_at(file, length as usize, offset).map_err(|error| error.to_string())
 }
 
 fn header(chunk: ChunkId) -> [u8; HEADER_LEN] {

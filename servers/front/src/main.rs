@@ -18,10 +18,6 @@ use tracing_subscriber::EnvFilter;
 
 use self::settings::{LogFormat, Settings};
 
-/// Frames are allocated and freed on different threads all the time: the system allocator is slow at that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
     let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|e| {

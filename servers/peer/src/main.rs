@@ -26,10 +26,6 @@ enum Ended {
     Stopped(Signal),
 }
 
-/// Frames are allocated and freed on different threads all the time: the system allocator is slow at that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let settings = Settings::parse();
     let runtime = match settings.network.start_logging().and_then(|()| Ok(tokio::runtime::Runtime::new()?)) {

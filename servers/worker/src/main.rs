@@ -29,10 +29,6 @@ use self::settings::{LogFormat, Settings, Storage};
 /// Longest wait at shutdown for what is open to be finished.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Frames are allocated and freed on different threads all the time: the system allocator is slow at that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
     let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|e| {

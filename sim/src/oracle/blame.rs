@@ -87,7 +87,7 @@ impl Oracle for Blame {
 impl Blame {
     fn said(&mut self, node: usize, command: &RtcCommand) {
         match command {
-            RtcCommand::Close { conn } => self.closed(node, *conn),
+            RtcCommand::Close { conn, .. } => self.closed(node, *conn),
             RtcCommand::Send { conn, frame } => match frame {
                 Frame::ChunkRequest { request, chunk, .. } | Frame::HashRequest { request, chunk } => {
                     self.asked.insert((node, *conn, *request), Some(*chunk));

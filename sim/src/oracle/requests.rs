@@ -66,7 +66,7 @@ impl Oracle for Requests {
                 }
             }
             Fact::PeerHeard(PeerInput::Rtc(RtcEvent::Closed { conn, .. }))
-            | Fact::PeerSaid(PeerOutput::Rtc(RtcCommand::Close { conn })) => {
+            | Fact::PeerSaid(PeerOutput::Rtc(RtcCommand::Close { conn, .. })) => {
                 let lost: Vec<_> = node.open.keys().filter(|(on, _)| on == conn).copied().collect();
                 lost.into_iter().for_each(|request| node.give_up(request, truth));
             }

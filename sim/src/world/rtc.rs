@@ -117,7 +117,7 @@ impl World {
             RtcCommand::SetAnswer { conn, sdp } => self.rtc_answer(end(conn), &sdp),
             RtcCommand::AddCandidate { .. } | RtcCommand::UseIceServers { .. } => {}
             RtcCommand::Send { conn, frame } => self.rtc_send(end(conn), &frame),
-            RtcCommand::Close { conn } => self.rtc_close(end(conn)),
+            RtcCommand::Close { conn, .. } => self.rtc_close(end(conn)),
         }
     }
 

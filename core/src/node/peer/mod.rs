@@ -201,7 +201,8 @@ impl Peer {
         }
         self.uplink.close();
         for conn in std::mem::take(&mut self.conns).into_keys() {
-            self.sessions.close(conn);
+            // Nothing on its way is worth waiting for: who lacks an answer asks another.
+            self.sessions.cut(conn);
         }
         while let Some(output) = self.sessions.poll() {
             if let SessionsOutput::Rtc(command) = output {

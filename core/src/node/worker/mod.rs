@@ -92,8 +92,8 @@ impl WorkerConfig {
             seed,
             fronts: 1,
             max_sessions: 1200,
-            max_pulling: 32 << 20,
-            store: crate::store::Config::default(),
+            max_pulling: 16 << 20,
+            store: crate::store::Config { max_memory: 40 << 20, ..crate::store::Config::default() },
             upload: UploadConfig { lane: UPLOAD_LANE, ..UploadConfig::default() },
         }
     }
@@ -178,6 +178,7 @@ impl Worker {
             order: Order::Sequential,
             lane: PULL_LANE,
             max_open: config.max_pulling,
+            max_buffered: config.max_pulling,
             ..DownloadConfig::default()
         };
         Self {
