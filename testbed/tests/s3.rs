@@ -93,9 +93,9 @@ async fn wrong_settings_are_refused_by_name() {
         S3Backing::connect(settings, 1)
     };
     let endpoint = wrong(|settings| settings.endpoint = Some("localhost:9000".into())).await.unwrap_err();
-    assert!(endpoint.0.contains("endpoint"), "{endpoint}");
+    assert!(endpoint.0.contains("the S3 endpoint must be"), "{endpoint}");
     let bucket = wrong(|settings| settings.bucket = "No Bucket".into()).await.unwrap_err();
-    assert!(bucket.0.contains("bucket"), "{bucket}");
+    assert!(bucket.0.contains("the S3 bucket must be"), "{bucket}");
     let keys = wrong(|settings| settings.secret_key = "guess".into()).await.unwrap_err();
     assert!(keys.0.contains("403"), "{keys}");
 }
