@@ -69,6 +69,21 @@ impl Side {
     }
 }
 
+impl Side {
+    /// Listens until so many messages came and so many bytes were taken; what came, and what was taken.
+    async fn hear(&mut self, count: usize, total: usize) -> (Vec<Bytes>, usize) {
+        let (mut messages, mut sent) = (Vec::new(), 0);
+        while messages.len() < count || sent < total {
+            match self.event().await {
+                RtcEvent::Message { data, .. } => messages.push(data),
+                RtcEvent::Sent { bytes, .. } => sent += bytes as usize,
+                other => panic!("neither a message nor an account of one: {other:?}"),
+            }
+        }
+        (messages, sent)
+    }
+}
+
 /// Opens `conn` from `a` to `b`, under the same name on both sides.
 async fn open(a: &mut Side, b: &mut Side, conn: ConnId) {
     a.rtc.execute(RtcCommand::Offer { conn });
@@ -100,15 +115,9 @@ async fn frames_arrive_in_order_both_ways_and_each_byte_is_accounted_for() {
         }
     }
     let expected: Vec<Bytes> = frames.iter().map(|frame| frame.encode().freeze()).collect();
-    for side in [&mut a, &mut b] {
-        let (mut messages, mut sent) = (Vec::new(), 0);
-        while messages.len() < expected.len() || sent < total {
-            match side.event().await {
-                RtcEvent::Message { data, .. } => messages.push(data),
-                RtcEvent::Sent { bytes, .. } => sent += bytes as usize,
-                other => panic!("neither a message nor an account of one: {other:?}"),
-            }
-        }
+    // Both at once: a side that is not listened to takes no more, and then its stack acknowledges no more.
+    let (heard_by_a, heard_by_b) = tokio::join!(a.hear(expected.len(), total), b.hear(expected.len(), total));
+    for (messages, sent) in [heard_by_a, heard_by_b] {
         assert_eq!(messages, expected);
         assert_eq!(sent, total);
     }
@@ -130,6 +139,21 @@ async fn closing_sends_what_was_queued_and_frees_everything() {
     a.rtc.idle().await;
     b.rtc.idle().await;
     // Nothing is heard of what was closed; what comes next is another connection's.
+    open(&mut a, &mut b, ConnId(8)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_cut_waits_for_nothing_and_frees_everything() {
+    let (mut a, mut b) = (Side::new(), Side::new());
+    let conn = ConnId(7);
+    open(&mut a, &mut b, conn).await;
+    for i in 0..100 {
+        a.rtc.execute(RtcCommand::Send { conn, frame: data(i, 60_000) });
+    }
+    a.rtc.execute(RtcCommand::Close { conn, flush: false });
+    a.rtc.idle().await;
+    b.rtc.execute(RtcCommand::Close { conn, flush: false });
+    b.rtc.idle().await;
     open(&mut a, &mut b, ConnId(8)).await;
 }
 

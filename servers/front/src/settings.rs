@@ -43,7 +43,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "WORKER_SHARED_KEY_PATH")]
     pub(crate) worker_shared_key_path: PathBuf,
 
-    /// URL of a front as clients reach it, such as https://front-1.example.org; repeat for each front of the
+    /// URL of a front as clients reach it, such as `https://front-1.example.org`; repeat for each front of the
     /// network (comma-separated in the environment variable)
     #[arg(long = "public-url", env = "PUBLIC_URL", value_delimiter = ',', value_parser = public_url)]
     pub(crate) public_urls: Vec<String>,
