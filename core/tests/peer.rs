@@ -150,7 +150,10 @@ impl Stage {
 fn what_a_stopped_download_asked_for_is_not_held_against_the_source() {
     let (metainfo, mut stage) = (metainfo(), Stage::new());
     let old = stage.download(&metainfo);
+    stage.sent.clear();
     stage.tell(PeerInput::Command(Command::Stop { info_hash: metainfo.info_hash() }));
+    let cancels: Vec<Frame> = old.iter().map(|request| Frame::Cancel { request: *request }).collect();
+    assert_eq!(stage.sent, cancels, "everything is cancelled and nothing more is asked for");
     let new = stage.download(&metainfo);
     assert!(!old.is_empty() && new.iter().all(|request| !old.contains(request)), "{old:?} {new:?}");
     for request in old {
@@ -216,4 +219,29 @@ fn a_source_that_never_sends_the_ko_loses_its_turn() {
         assert!(stage.now < Instant::ZERO + Duration::from_secs(4), "it waits for ever");
         stage.tell(PeerInput::Wake);
     }
+}
+
+#[test]
+fn a_chunk_that_two_shares_have_is_served_until_both_are_stopped() {
+    let (one, mut stage) = (metainfo(), Stage::new());
+    let content = content();
+    let length = content.len() as u64;
+    let roots = content.chunks(PIECE as usize).map(|piece| piece_root(piece, length, PIECE)).collect();
+    let mut builder = MetainfoBuilder::new("the same under another name", PIECE).unwrap();
+    let builder = builder.file(&["the same under another name"], length, roots).unwrap();
+    let other = Arc::new(builder.build().unwrap());
+    let chunk = one.pieces()[0].chunk;
+    assert_eq!(chunk, other.pieces()[0].chunk);
+    for metainfo in [&one, &other] {
+        stage.tell(PeerInput::Command(Command::Share { metainfo: metainfo.clone(), upload: false }));
+    }
+    let mut asked_in_vain = |stage: &mut Stage, request| {
+        stage.sent.clear();
+        stage.frame(&Frame::ChunkRequest { request, chunk, first: 0, count: 1 });
+        stage.sent.iter().any(|frame| matches!(frame, Frame::Reject { .. }))
+    };
+    stage.tell(PeerInput::Command(Command::Stop { info_hash: other.info_hash() }));
+    assert!(!asked_in_vain(&mut stage, 1));
+    stage.tell(PeerInput::Command(Command::Stop { info_hash: one.info_hash() }));
+    assert!(asked_in_vain(&mut stage, 2));
 }

@@ -251,15 +251,16 @@ impl Peer {
         for conn in self.conns.values_mut() {
             conn.interests.remove(&info_hash);
         }
-        if let Job::Downloading(mut download) = share.job {
-            // Whoever is asked for something is told that it is not needed any more.
-            for slot in share.places.keys() {
-                download.unwant(Instant::ZERO, *slot);
+        // Other shares may have had chunks in common with it.
+        for (other, share) in &self.shares {
+            let pieces = share.metainfo.iter().flat_map(|metainfo| metainfo.pieces());
+            for (index, (piece, _)) in (0..).zip(pieces.zip(&share.have)).filter(|(_, (_, have))| **have) {
+                self.holdings.entry(piece.chunk).or_insert((*other, index));
             }
-            while let Some(output) = download.poll() {
-                if let DownloadOutput::Send { conn, frame } = output {
-                    self.sessions.send(conn, frame);
-                }
+        }
+        if let Job::Downloading(download) = share.job {
+            for (conn, frame) in download.abandon() {
+                self.sessions.send(conn, frame);
             }
         }
         self.uplink.send(&ToFront::Leave { info_hash });

@@ -244,6 +244,13 @@ impl Download {
         }
     }
 
+    /// Ends it. The frames tell who is asked for something that it is not needed any more.
+    pub fn abandon(self) -> impl Iterator<Item = (ConnId, Frame)> {
+        self.sources.into_iter().flat_map(|(conn, source)| {
+            source.requests.into_keys().map(move |request| (conn, Frame::Cancel { request }))
+        })
+    }
+
     /// A source is there; it has nothing until told otherwise.
     pub fn source_up(&mut self, now: Instant, conn: ConnId, kind: SourceKind) {
         self.sources.entry(conn).or_insert_with(|| Source::new(now, kind));
