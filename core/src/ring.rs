@@ -1,8 +1,8 @@
 //! Consistent-hash ring: who serves which clients. A pure function of its members: the order in which they came
 //! makes no difference, a join moves keys only to the joiner and a leave only from the leaver.
 
+use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::merkle::sha256;

@@ -7,7 +7,7 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use bytes::Bytes;
 use serde::Serialize;

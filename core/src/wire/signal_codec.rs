@@ -1,7 +1,7 @@
 //! Signaling messages to text and back. What serde's types cannot say (sizes, alphabets, ranges) is checked
 //! here, right after parsing. Nothing that failed a check ever leaves this room.
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

@@ -1,8 +1,8 @@
 //! The front's decisions: who is welcome, who serves whom, what goes where, who has to leave. Never sends to a
 //! client after closing it, never delivers for one that is not welcomed.
 
+use core::net::{IpAddr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::budget::Meter;

@@ -1,7 +1,7 @@
 //! The front against an oracle that knows only what went in and what came out.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use proptest::collection::vec;
