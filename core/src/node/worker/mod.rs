@@ -15,7 +15,7 @@ use bytes::Bytes;
 use lru::LruCache;
 
 pub use self::io::*;
-use self::keeping::{Check, Keeping, Stage};
+use self::keeping::{Keeping, Stage};
 use crate::auth::SharedKey;
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, Machine, Outbox, Rng, earliest};
@@ -25,10 +25,9 @@ use crate::node::io::Ticket;
 use crate::rtc::ConnId;
 use crate::session::{Sessions, SessionsConfig, SessionsOutput};
 use crate::store::{Answer, Output as StoreOutput, Part, Store, StoreError};
-use crate::transfer::metainfo_fetch::{Fetched, part_of};
+use crate::transfer::metainfo_fetch::part_of;
 use crate::transfer::{
-    Download, DownloadConfig, DownloadOutput, MetainfoFetch, Offence, Order, SourceKind, Upload, UploadConfig,
-    UploadOutput,
+    Download, DownloadConfig, DownloadOutput, Offence, Order, SourceKind, Upload, UploadConfig, UploadOutput,
 };
 use crate::uplink::{Uplink, UplinkOutput};
 use crate::wire::frame::{Frame, MAX_HAVE_PIECES, Reason, RequestId};
@@ -646,106 +645,6 @@ impl Worker {
             };
             self.sessions.send(conn, frame);
         }
-    }
-}
-
-/// Keeping `.ko`s.
-impl Worker {
-    fn keep(&mut self, now: Instant, conn: ConnId, request: RequestId, info_hash: InfoHash) {
-        let open = self.keepings.values().filter(|keeping| keeping.conn == conn).count();
-        if open >= MAX_KEEPINGS {
-            return self.reject(conn, request, Reason::Busy);
-        }
-        self.next_keeping += 1;
-        let id = self.next_keeping;
-        self.keepings.insert(id, Keeping { conn, request, info_hash, stage: Stage::Asking });
-        let ticket = self.question(Question::Kept(id));
-        self.store.torrent(now, ticket, info_hash);
-    }
-
-    fn fetch_metainfo(&mut self, id: KeepingId) {
-        if let Some(keeping) = self.keepings.get_mut(&id) {
-            let request = next_request(&mut self.next_request);
-            let (fetch, frame) = MetainfoFetch::begin(keeping.info_hash, request);
-            keeping.stage = Stage::Fetching(fetch);
-            self.sessions.send(keeping.conn, frame);
-        }
-    }
-
-    fn metainfo_part(
-        &mut self,
-        now: Instant,
-        conn: ConnId,
-        request: RequestId,
-        total: u32,
-        offset: u32,
-        data: &Bytes,
-    ) {
-        for (id, keeping) in &mut self.keepings {
-            let Stage::Fetching(fetch) = &mut keeping.stage else { continue };
-            if keeping.conn != conn || !fetch.owns(request) {
-                continue;
-            }
-            let numbers = &mut self.next_request;
-            match fetch.part(request, total, offset, data, || next_request(numbers)) {
-                Ok(Fetched::More(frames)) => {
-                    frames.into_iter().for_each(|frame| self.sessions.send(conn, frame));
-                }
-                Ok(Fetched::Whole(metainfo)) => {
-                    keeping.stage = Stage::Checking(Check::new(metainfo));
-                    let id = *id;
-                    self.check_more(now, id);
-                }
-                Err(offence) => self.blame(now, conn, offence.to_string()),
-            }
-            return;
-        }
-    }
-
-    /// Looks up more chunks of a share; once all are found, stores its `.ko`.
-    fn check_more(&mut self, now: Instant, id: KeepingId) {
-        while let Some(keeping) = self.keepings.get_mut(&id)
-            && let Stage::Checking(check) = &mut keeping.stage
-        {
-            if let Some(chunk) = check.next() {
-                let ticket = self.question(Question::Check(id));
-                self.store.contains(now, ticket, chunk);
-                continue;
-            }
-            if check.is_done() {
-                let (info_hash, ko) = (keeping.info_hash, check.metainfo.raw().clone());
-                keeping.stage = Stage::Storing;
-                let ticket = self.question(Question::PutMetainfo(id));
-                self.store.put_torrent(now, ticket, info_hash, ko);
-            }
-            break;
-        }
-    }
-
-    fn check_answered(&mut self, now: Instant, id: KeepingId, result: Result<bool, StoreError>) {
-        let Some(Keeping { stage: Stage::Checking(check), .. }) = self.keepings.get_mut(&id) else { return };
-        match result {
-            Ok(true) => {
-                check.found();
-                self.check_more(now, id);
-            }
-            Ok(false) => self.end_keeping(id, Err(Reason::Incomplete)),
-            Err(error) => self.end_keeping(id, Err(reason_of(&error))),
-        }
-    }
-
-    fn end_keeping(&mut self, id: KeepingId, result: Result<(), Reason>) {
-        let Some(Keeping { conn, request, info_hash, stage }) = self.keepings.remove(&id) else { return };
-        let frame = match result {
-            Ok(()) => {
-                if matches!(stage, Stage::Storing) {
-                    self.out.push(WorkerOutput::Event(WorkerEvent::ShareStored { info_hash }));
-                }
-                Frame::MetainfoStored { request }
-            }
-            Err(reason) => Frame::Reject { request, reason },
-        };
-        self.sessions.send(conn, frame);
     }
 }
 
