@@ -8,7 +8,7 @@ use kollator_core::id::{Digest, PeerId};
 use kollator_core::machine::{Instant, Machine};
 use kollator_core::merkle::{self, HashedBlocks};
 use kollator_core::metainfo::{Metainfo, MetainfoBuilder, piece_root};
-use kollator_core::node::io::{Claim, DiskCommand, DiskEvent, LinkCommand, LinkEvent};
+use kollator_core::node::io::{Claim, DiskCommand, DiskEvent, LinkCommand, LinkEvent, Place};
 use kollator_core::node::peer::{Command, Order, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput};
 use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
 use kollator_core::wire::frame::{Frame, Hello, RequestId, VERSION};
@@ -118,9 +118,9 @@ impl Stage {
             PeerOutput::Disk(DiskCommand::Write { ticket, .. }) => {
                 Some(PeerInput::Disk(DiskEvent::Written { ticket, result: Ok(()) }))
             }
-            PeerOutput::Disk(DiskCommand::Read { ticket, piece, first: 0, count: 1, .. }) => {
-                let from = (piece * PIECE) as usize;
-                let data = Ok(content().slice(from..from + merkle::BLOCK_LEN as usize));
+            PeerOutput::Disk(DiskCommand::Read { ticket, place, length, .. }) => {
+                let from = place.offset as usize;
+                let data = Ok(content().slice(from..from + length as usize));
                 Some(PeerInput::Disk(DiskEvent::Read { ticket, data }))
             }
             PeerOutput::Disk(_) => None,
@@ -196,12 +196,16 @@ fn a_chunk_in_two_places_is_on_disk_only_if_it_is_in_both() {
     let mut builder = MetainfoBuilder::new("twice", PIECE).unwrap();
     builder.file(&["twice"], 2 * u64::from(PIECE), vec![root, root]).unwrap();
     let metainfo = Arc::new(builder.build().unwrap());
-    let right: Vec<_> = merkle::leaves(&piece).into_iter().map(Some).collect();
+    let right = merkle::leaves(&piece);
     let mut rotten = right.clone();
-    rotten[2] = Some(Digest([0; 32]));
+    rotten[2] = Digest([0; 32]);
     for (second, whole) in [(right.clone(), true), (rotten, false), (Vec::new(), false)] {
         let mut stage = Stage::new();
-        stage.found = vec![Claim { piece: 0, leaves: right.clone() }, Claim { piece: 1, leaves: second }];
+        let place = |offset| Place { file: 0, offset };
+        stage.found = vec![
+            Claim { place: place(0), leaves: right.clone() },
+            Claim { place: place(PIECE.into()), leaves: second },
+        ];
         let info_hash = metainfo.info_hash();
         let (order, target) = (Order::Sequential, Some(metainfo.clone()));
         stage.tell(PeerInput::Command(Command::Download { info_hash, metainfo: target, order }));

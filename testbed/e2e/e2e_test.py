@@ -209,19 +209,56 @@ def test_liar(net, room):
     assert ("source_up", name) not in after, "the liar came back"
 
 
-def test_libtorrents_own_torrent(net, room):
+def torrent(source, piece_size):
+    """A v2 torrent that libtorrent makes beside a file or folder; piece size 0 leaves the choice to it."""
     try:
         import libtorrent as lt
     except ImportError as error:
         raise Skipped("libtorrent is not installed") from error
-    source = write(room / "source.bin", 9 * MIB + 5, seed="libtorrent")
-    net.share(source, "--name", "another name")
     files = lt.file_storage()
     lt.add_files(files, str(source))
-    creator = lt.create_torrent(files, 4 * MIB, lt.create_torrent.v2_only)
-    lt.set_piece_hashes(creator, str(room))
-    (room / "source.torrent").write_bytes(lt.bencode(creator.generate()))
-    net.download(room / "source.torrent", room / "output")
+    creator = lt.create_torrent(files, piece_size, lt.create_torrent.v2_only)
+    lt.set_piece_hashes(creator, str(source.parent))
+    path = source.with_name(f"{source.name}-{piece_size}.torrent")
+    path.write_bytes(lt.bencode(creator.generate()))
+    return path
+
+
+def test_libtorrents_own_torrent(net, room):
+    """Whatever pieces libtorrent cuts it into, and whatever ours are: the files are found by their roots."""
+    source = write(room / "source.bin", 9 * MIB + 5, seed="libtorrent")
+    net.share(source, "--name", "another name")
+    for piece_size in (0, 16 * KIB, 1 * MIB, 4 * MIB, 16 * MIB):
+        net.download(torrent(source, piece_size), room / f"output-{piece_size}")
+        same(source, room / f"output-{piece_size}")
+    fine = write(room / "fine.bin", 3 * MIB + 1, seed="fine pieces")
+    net.share(fine, "--piece-length", 64 * KIB)
+    for piece_size in (0, 4 * MIB):
+        net.download(torrent(fine, piece_size), room / f"fine-{piece_size}")
+        same(fine, room / f"fine-{piece_size}")
+    lengths = {"small": 100, "one chunk": 2 * MIB, "sub/large": 9 * MIB, "empty": 0}
+    for name, length in lengths.items():
+        write(room / "folder" / name, length, seed=f"folder {name}")
+    net.share(room / "folder", "--name", "another folder")
+    net.download(torrent(room / "folder", 0), room / "folder-0")
+    for name in lengths:
+        same(room / "folder" / name, room / "folder-0" / name)
+
+
+def test_resume_in_other_pieces(net, room):
+    """What was written before a kill counts, though the torrent's pieces are not those it is fetched in."""
+    size = 256 * MIB
+    source = write(room / "source.bin", size, seed="resume in other pieces")
+    net.share(source)
+    other = torrent(source, 256 * KIB)
+    state = room / "output.part.state"
+    with net.background("download", other, "--output", room / "output") as first:
+        wait_for("half of the download", lambda: bits_set(state) >= 8192 or first.poll() is not None)
+        first.send_signal(signal.SIGKILL)
+        assert first.wait() == -signal.SIGKILL, "it was over before it was killed"
+    on_disk = bits_set(state)
+    done = net.download(other, room / "output")
+    assert done["bytes_from_disk"] == on_disk * 16 * KIB, f"{on_disk} blocks were on disk: {done}"
     same(source, room / "output")
 
 
@@ -229,6 +266,9 @@ def test_nobody_there(net, room):
     unknown = "ab" * 32
     refused = net.run("download", unknown, "--timeout", 2, "--json", expect=1)
     assert unknown in refused.stderr, refused.stderr
+    net.run("create", write(room / "unshared", 5 * MIB), "--ko", room / "unshared.ko")
+    refused = net.run("download", room / "unshared.ko", "--output", room / "output", "--timeout", 7, expect=1)
+    assert "nobody online has what is missing" in refused.stderr, refused.stderr
     source = write(room / "source", 1)
     for verb in (["share", source], ["download", unknown]):
         refused = net.run("--front", "http://127.0.0.1:1", *verb, "--timeout", 2, expect=1)

@@ -8,6 +8,7 @@ mod build;
 mod error;
 pub(crate) mod name;
 mod parse;
+mod recut;
 
 use std::ops::Range;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 pub use build::MetainfoBuilder;
 pub use error::{MetainfoError, Problem};
 pub use parse::{MAX_FILES, MAX_PATH_DEPTH, MAX_PIECES, MAX_TOTAL_LENGTH, MAX_URLS};
+pub use recut::file_info_hash;
 
 use crate::id::{ChunkId, Digest, InfoHash};
 use crate::merkle::{BLOCK_LEN, MAX_CHUNK_LEN, height_for, leaves, root};
@@ -132,7 +134,8 @@ impl Metainfo {
         self.single_file
     }
 
-    /// Bytes in a piece, a power of two from 16 KiB to 16 MiB.
+    /// Bytes in a piece, a power of two from 16 KiB to 16 MiB. A share that was [`Metainfo::recut`] keeps the one
+    /// that its `info` names, whatever its pieces are now.
     #[must_use]
     pub const fn piece_length(&self) -> u32 {
         self.piece_length

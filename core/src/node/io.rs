@@ -45,8 +45,17 @@ pub enum LinkEvent {
     },
 }
 
-/// What a peer asks of its disk. A share's content is named by its info hash and piece index; the driver
-/// knows which file that is.
+/// Where bytes of a share belong: a file, as an index into [`Metainfo::files`], and the first byte in it. The disk
+/// knows files and offsets; how they are cut into chunks is the machine's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file.
+    pub file: u32,
+    /// First byte in it, a multiple of 16 KiB.
+    pub offset: u64,
+}
+
+/// What a peer asks of its disk.
 #[derive(Clone, Debug)]
 pub enum DiskCommand {
     /// Make room for a download and find what an earlier run left: [`DiskEvent::Prepared`].
@@ -54,27 +63,27 @@ pub enum DiskCommand {
         /// What will be downloaded.
         metainfo: Arc<Metainfo>,
     },
-    /// Read blocks of a piece: [`DiskEvent::Read`].
+    /// Read part of a file: [`DiskEvent::Read`].
     Read {
         /// Returned in the answer.
         ticket: Ticket,
         /// The share.
         info_hash: InfoHash,
-        /// The piece.
-        piece: u32,
-        /// First block.
-        first: u16,
-        /// How many, inside the piece.
-        count: u16,
+        /// Where.
+        place: Place,
+        /// How many bytes, inside the file.
+        length: u32,
     },
-    /// Read a whole piece and hash its blocks: [`DiskEvent::Leaves`].
+    /// Read part of a file and hash its blocks: [`DiskEvent::Leaves`].
     ReadLeaves {
         /// Returned in the answer.
         ticket: Ticket,
         /// The share.
         info_hash: InfoHash,
-        /// The piece.
-        piece: u32,
+        /// Where.
+        place: Place,
+        /// How many bytes, inside the file.
+        length: u32,
     },
     /// Hash these blocks: [`DiskEvent::Hashed`].
     Hash {
@@ -89,8 +98,8 @@ pub enum DiskCommand {
         ticket: Ticket,
         /// The share.
         info_hash: InfoHash,
-        /// Every piece that is this chunk.
-        pieces: Arc<[u32]>,
+        /// Where the chunk of these blocks belongs.
+        places: Arc<[Place]>,
         /// What to write.
         blocks: VerifiedBlocks,
     },
@@ -119,7 +128,7 @@ pub enum DiskEvent {
         /// The bytes, not verified.
         data: Result<Bytes, DiskError>,
     },
-    /// Leaf hashes of the piece as it is on disk, not compared with anything.
+    /// Hashes of blocks as they are on disk, not compared with anything.
     Leaves {
         /// Of the command.
         ticket: Ticket,
@@ -149,14 +158,14 @@ pub enum DiskEvent {
     },
 }
 
-/// Blocks of a piece that an earlier run says it wrote, hashed as they are on disk now. Believed only once
-/// the chunk's proven leaves say the same.
+/// Blocks in a row that an earlier run says it wrote, hashed as they are on disk now. Believed only once the
+/// proven leaves of their chunk say the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The piece.
-    pub piece: u32,
-    /// One for each block of the piece; `None` where nothing was written.
-    pub leaves: Vec<Option<Digest>>,
+    /// Where the first of them is.
+    pub place: Place,
+    /// One for each block.
+    pub leaves: Vec<Digest>,
 }
 
 /// Why the disk could not do it, in words for the user.

@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kollator_core::id::{Digest, InfoHash};
-use kollator_core::merkle::{BLOCK_LEN, HashedBlocks};
+use kollator_core::merkle::HashedBlocks;
 use kollator_core::metainfo::Metainfo;
-use kollator_core::node::io::{Claim, DiskCommand, DiskError, DiskEvent};
+use kollator_core::node::io::{Claim, DiskCommand, DiskError, DiskEvent, Place};
 
 use output::Output;
 use parallel::Buffer;
@@ -48,7 +48,7 @@ enum Share {
     Open(Arc<Content>),
 }
 
-/// Where the pieces of a share are.
+/// Where the files of a share are.
 #[derive(Debug)]
 struct Content {
     metainfo: Arc<Metainfo>,
@@ -89,20 +89,20 @@ impl Disk {
                 let info_hash = metainfo.info_hash();
                 DiskEvent::Prepared { info_hash, found: self.prepare(metainfo) }
             }
-            DiskCommand::Read { ticket, info_hash, piece, first, count } => {
-                let data = self.content(info_hash).and_then(|content| content.read(piece, first, count));
+            DiskCommand::Read { ticket, info_hash, place, length } => {
+                let data = self.content(info_hash).and_then(|content| content.read(place, length));
                 DiskEvent::Read { ticket, data }
             }
-            DiskCommand::ReadLeaves { ticket, info_hash, piece } => {
-                let leaves = self.content(info_hash).and_then(|content| content.leaves(piece));
+            DiskCommand::ReadLeaves { ticket, info_hash, place, length } => {
+                let leaves = self.content(info_hash).and_then(|content| content.leaves(place, length));
                 DiskEvent::Leaves { ticket, leaves }
             }
             DiskCommand::Hash { ticket, data } => {
                 DiskEvent::Hashed { ticket, blocks: HashedBlocks::compute(data) }
             }
-            DiskCommand::Write { ticket, info_hash, pieces, blocks } => {
+            DiskCommand::Write { ticket, info_hash, places, blocks } => {
                 let content = self.content(info_hash);
-                let result = content.and_then(|content| content.output()?.write(&pieces, &blocks));
+                let result = content.and_then(|content| content.output()?.write(&places, &blocks));
                 DiskEvent::Written { ticket, result }
             }
             DiskCommand::Finish { info_hash } => {
@@ -136,25 +136,27 @@ impl Disk {
 }
 
 impl Content {
-    fn read(&self, piece: u32, first: u16, count: u16) -> Result<Bytes, DiskError> {
-        let about = self.piece(piece)?;
-        let length = about.chunk.range_len(first, count);
-        let length = length.ok_or_else(|| DiskError(format!("piece {piece} has no blocks {first}+{count}")))?;
-        let offset = about.offset + u64::from(first) * u64::from(BLOCK_LEN);
-        let data = read_exact_at(&*self.file(about.file)?, length as usize, offset);
-        data.map(Bytes::from).map_err(|error| failed(&self.file_path(about.file), &error))
+    fn read(&self, place: Place, length: u32) -> Result<Bytes, DiskError> {
+        self.check(place, length)?;
+        let data = read_exact_at(&*self.file(place.file)?, length as usize, place.offset);
+        data.map(Bytes::from).map_err(|error| failed(&self.file_path(place.file), &error))
     }
 
-    fn leaves(&self, piece: u32) -> Result<Vec<Digest>, DiskError> {
-        let about = self.piece(piece)?;
-        let file = self.file(about.file)?;
-        let hashed = Buffer::default().hash(&file, about.offset, about.chunk.length(), |_| {});
-        hashed.map_err(|error| failed(&self.file_path(about.file), &error))
+    fn leaves(&self, place: Place, length: u32) -> Result<Vec<Digest>, DiskError> {
+        self.check(place, length)?;
+        let file = self.file(place.file)?;
+        let hashed = Buffer::default().hash(&file, place.offset, length, |_| {});
+        hashed.map_err(|error| failed(&self.file_path(place.file), &error))
     }
 
-    fn piece(&self, piece: u32) -> Result<&kollator_core::metainfo::Piece, DiskError> {
-        let pieces = self.metainfo.pieces();
-        pieces.get(piece as usize).ok_or_else(|| DiskError(format!("the share has no piece {piece}")))
+    /// Refuses what lies outside the share.
+    fn check(&self, Place { file, offset }: Place, length: u32) -> Result<(), DiskError> {
+        let files = self.metainfo.files();
+        let end = offset.checked_add(u64::from(length));
+        let inside = files.get(file as usize).zip(end).is_some_and(|(about, end)| end <= about.length);
+        inside
+            .then_some(())
+            .ok_or_else(|| DiskError(format!("the share has no {length} bytes from {offset} on in file {file}")))
     }
 
     fn file(&self, index: u32) -> Result<Arc<File>, DiskError> {

@@ -10,13 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use kollator_core::id::Digest;
 use kollator_core::merkle::{BLOCK_LEN, VerifiedBlocks, root};
-use kollator_core::metainfo::{Metainfo, Piece};
-use kollator_core::node::io::{Claim, DiskError};
+use kollator_core::metainfo::Metainfo;
+use kollator_core::node::io::{Claim, DiskError, Place};
 
 use super::handles::Handles;
 use super::parallel::{self, Buffer};
 use super::path::{For, below, failed, open, sync_folder_of};
 use super::state::{Refused, State};
+
+/// Most bytes hashed as one part.
+const MAX_RUN: u32 = 4 << 20;
 
 /// Where a download goes.
 #[derive(Clone, Debug, Default)]
@@ -130,11 +133,12 @@ impl Output {
         }
         let hashed = parallel::run(pieces.len(), threads, |buffer: &mut Buffer, number| {
             let piece = &pieces[number];
-            let leaves = self.hash(buffer, piece, 0, piece.chunk.length()).map_err(Stop::Failed)?;
+            let place = Place { file: piece.file, offset: piece.offset };
+            let leaves = self.hash(buffer, place, piece.chunk.length()).map_err(Stop::Failed)?;
             if root(&leaves, piece.chunk.height(), Digest::default()) != piece.chunk.root() {
                 return Err(Stop::Different);
             }
-            Ok(Claim { piece: number as u32, leaves: leaves.into_iter().map(Some).collect() })
+            Ok(Claim { place, leaves })
         });
         match hashed {
             Ok(claims) => Ok(Some(claims)),
@@ -184,55 +188,56 @@ impl Output {
 
     /// What the resume state says is written, hashed as it is now.
     fn claims(&self, threads: usize) -> Result<Vec<Claim>, DiskError> {
-        let pieces = self.metainfo.pieces();
-        let claimed: Vec<(u32, Vec<bool>)> = {
-            let state = self.state();
-            let state = state.as_ref().expect("it was just made");
-            let of_piece = |(number, piece): (usize, &Piece)| {
-                let blocks = (0..piece.chunk.blocks()).map(|block| state.has(number as u32, block)).collect();
-                (number as u32, blocks)
-            };
-            let all = pieces.iter().enumerate().map(of_piece);
-            all.filter(|(_, blocks): &(u32, Vec<bool>)| blocks.contains(&true)).collect()
-        };
-        parallel::run(claimed.len(), threads, |buffer: &mut Buffer, number| {
-            let (piece, blocks) = &claimed[number];
-            let mut leaves = Vec::with_capacity(blocks.len());
-            for run in blocks.chunk_by(|a, b| a == b) {
-                if run[0] {
-                    let (first, count) = (leaves.len() as u16, run.len() as u16);
-                    let about = &pieces[*piece as usize];
-                    let length = about.chunk.range_len(first, count).expect("inside the piece");
-                    leaves.extend(self.hash(buffer, about, first, length)?.into_iter().map(Some));
-                } else {
-                    leaves.extend(run.iter().map(|_| None));
-                }
-            }
-            Ok(Claim { piece: *piece, leaves })
+        let runs = self.runs();
+        parallel::run(runs.len(), threads, |buffer: &mut Buffer, number| {
+            let (place, length) = runs[number];
+            Ok(Claim { place, leaves: self.hash(buffer, place, length)? })
         })
     }
 
-    fn hash(&self, buffer: &mut Buffer, piece: &Piece, first: u16, length: u32) -> Result<Vec<Digest>, DiskError> {
-        let offset = piece.offset + u64::from(first) * u64::from(BLOCK_LEN);
-        let file = self.file(piece.file)?;
-        buffer.hash(&file, offset, length, |_| {}).map_err(|error| failed(&self.file_path(piece.file), &error))
+    /// Where the resume state says that something is written, and how many bytes, in parts for several cores.
+    fn runs(&self) -> Vec<(Place, u32)> {
+        let state = self.state();
+        let state = state.as_ref().expect("it was just made");
+        let mut runs: Vec<(Place, u32)> = Vec::new();
+        for (file, about) in (0..).zip(self.metainfo.files()) {
+            for block in (0..about.length.div_ceil(u64::from(BLOCK_LEN))).filter(|block| state.has(file, *block)) {
+                let offset = block * u64::from(BLOCK_LEN);
+                let length = (about.length - offset).min(u64::from(BLOCK_LEN)) as u32;
+                match runs.last_mut() {
+                    Some((place, run))
+                        if place.file == file && place.offset + u64::from(*run) == offset && *run < MAX_RUN =>
+                    {
+                        *run += length;
+                    }
+                    _ => runs.push((Place { file, offset }, length)),
+                }
+            }
+        }
+        runs
+    }
+
+    fn hash(&self, buffer: &mut Buffer, place: Place, length: u32) -> Result<Vec<Digest>, DiskError> {
+        let file = self.file(place.file)?;
+        let hashed = buffer.hash(&file, place.offset, length, |_| {});
+        hashed.map_err(|error| failed(&self.file_path(place.file), &error))
     }
 
     /// Writes blocks at every place where their chunk belongs, then notes them as written.
-    pub(super) fn write(&self, pieces: &[u32], blocks: &VerifiedBlocks) -> Result<(), DiskError> {
-        for &number in pieces {
-            let piece = &self.metainfo.pieces()[number as usize];
-            assert_eq!(piece.chunk, blocks.chunk(), "the blocks belong to another piece");
-            let file = self.file(piece.file)?;
-            let offset = piece.offset + u64::from(blocks.first()) * u64::from(BLOCK_LEN);
-            file.write_all_at(blocks.data(), offset)
-                .map_err(|error| failed(&self.file_path(piece.file), &error))?;
+    pub(super) fn write(&self, places: &[Place], blocks: &VerifiedBlocks) -> Result<(), DiskError> {
+        let skipped = u64::from(blocks.first()) * u64::from(BLOCK_LEN);
+        let place = |chunk: &Place| Place { file: chunk.file, offset: chunk.offset + skipped };
+        for Place { file, offset } in places.iter().map(place) {
+            let length = self.metainfo.files()[file as usize].length;
+            assert!(offset + blocks.data().len() as u64 <= length, "the blocks belong inside the file");
+            let written = self.file(file)?.write_all_at(blocks.data(), offset);
+            written.map_err(|error| failed(&self.file_path(file), &error))?;
         }
         let mut state = self.state();
         let Some(state) = state.as_mut() else {
             return Err(DiskError(format!("{} is finished already", self.path.display())));
         };
-        pieces.iter().try_for_each(|&number| state.set(number, blocks.first(), blocks.count()))
+        places.iter().map(place).try_for_each(|place| state.set(place, blocks.count()))
     }
 
     /// The final path.

@@ -1,8 +1,9 @@
 //! The resume state beside a partial download: which blocks are written.
 //!
-//! `magic (8) version (4, big-endian) info hash (32)`, then a bitmap: each piece begins at a byte of its own, one
-//! bit for each block, least significant first. A bit is set only after its block was written. The bits are hints,
-//! as a power cut may lose data that they speak of: who reads them hashes the blocks again.
+//! `magic (8) version (4, big-endian) info hash (32)`, then a bitmap: each file begins at a byte of its own, one
+//! bit for each 16 KiB block, least significant first, however the file is cut into pieces. A bit is set only after
+//! its block was written. The bits are hints, as a power cut may lose data that they speak of: who reads them
+//! hashes the blocks again.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -10,13 +11,14 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use kollator_core::id::InfoHash;
+use kollator_core::merkle::BLOCK_LEN;
 use kollator_core::metainfo::Metainfo;
-use kollator_core::node::io::DiskError;
+use kollator_core::node::io::{DiskError, Place};
 
 use super::path::failed;
 
 const MAGIC: &[u8; 8] = b"KOLLPART";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 8 + 4 + 32;
 
 /// Why a resume state cannot be taken up.
@@ -39,7 +41,7 @@ impl From<DiskError> for Refused {
 pub(super) struct State {
     path: PathBuf,
     file: File,
-    /// First byte of each piece in `bits`.
+    /// First byte of each file in `bits`.
     starts: Vec<usize>,
     bits: Vec<u8>,
 }
@@ -90,18 +92,20 @@ impl State {
     }
 
     /// Whether this block is noted as written.
-    pub(super) fn has(&self, piece: u32, block: u16) -> bool {
-        let (byte, bit) = self.position(piece, block);
+    pub(super) fn has(&self, file: u32, block: u64) -> bool {
+        let (byte, bit) = self.position(file, block);
         self.bits[byte] & bit != 0
     }
 
     /// Notes that these blocks are written.
-    pub(super) fn set(&mut self, piece: u32, first: u16, count: u16) -> Result<(), DiskError> {
-        for block in first..first + count {
-            let (byte, bit) = self.position(piece, block);
+    pub(super) fn set(&mut self, place: Place, count: u16) -> Result<(), DiskError> {
+        let first = place.offset / u64::from(BLOCK_LEN);
+        let last = first + u64::from(count) - 1;
+        for block in first..=last {
+            let (byte, bit) = self.position(place.file, block);
             self.bits[byte] |= bit;
         }
-        let touched = self.position(piece, first).0..=self.position(piece, first + count - 1).0;
+        let touched = self.position(place.file, first).0..=self.position(place.file, last).0;
         let at = (HEADER + touched.start()) as u64;
         self.file.write_all_at(&self.bits[touched], at).map_err(|error| failed(&self.path, &error))
     }
@@ -111,8 +115,8 @@ impl State {
         fs::remove_file(&self.path).map_err(|error| failed(&self.path, &error))
     }
 
-    fn position(&self, piece: u32, block: u16) -> (usize, u8) {
-        (self.starts[piece as usize] + usize::from(block / 8), 1 << (block % 8))
+    fn position(&self, file: u32, block: u64) -> (usize, u8) {
+        (self.starts[file as usize] + (block / 8) as usize, 1 << (block % 8))
     }
 }
 
@@ -126,9 +130,9 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 fn layout(metainfo: &Metainfo) -> (Vec<usize>, usize) {
     let mut size = 0;
-    let starts = metainfo.pieces().iter().map(|piece| {
+    let starts = metainfo.files().iter().map(|file| {
         let start = size;
-        size += usize::from(piece.chunk.blocks().div_ceil(8));
+        size += file.length.div_ceil(8 * u64::from(BLOCK_LEN)) as usize;
         start
     });
     (starts.collect(), size)

@@ -1,11 +1,13 @@
 //! The disk against a plain picture of what was written: whatever is killed, nothing is claimed that was not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use kollator_core::merkle::{ChunkLeaves, VerifiedBlocks, leaves};
+use kollator_core::id::ChunkId;
+use kollator_core::merkle::{BLOCK_LEN, ChunkLeaves, VerifiedBlocks, leaves};
+use kollator_core::metainfo::Piece;
 use kollator_core::node::io::Ticket;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -86,16 +88,27 @@ impl Fixture {
         proven.verify(first, HashedBlocks::compute(part)).unwrap()
     }
 
+    /// Where a chunk belongs.
+    fn places(&self, chunk: ChunkId) -> impl Iterator<Item = Place> {
+        let pieces = self.metainfo().pieces().iter().filter(move |piece| piece.chunk == chunk);
+        pieces.map(|piece| Place { file: piece.file, offset: piece.offset })
+    }
+
+    /// Every block of the share and its hash.
+    fn all_blocks(&self) -> BTreeMap<Place, Digest> {
+        let pieces = (0..).zip(self.metainfo().pieces());
+        let claim = |(number, piece): (u32, &Piece)| Claim {
+            place: Place { file: piece.file, offset: piece.offset },
+            leaves: leaves(&self.piece(number)),
+        };
+        blocks_of(&pieces.map(claim).collect::<Vec<_>>())
+    }
+
     fn write(&self, disk: &Disk, piece: u32, first: u16, count: u16) -> Result<(), DiskError> {
         let blocks = self.blocks(piece, first, count);
-        let same = |other: &kollator_core::metainfo::Piece| other.chunk == blocks.chunk();
-        let pieces: Arc<[u32]> = (0u32..)
-            .zip(self.metainfo().pieces())
-            .filter(|(_, other)| same(other))
-            .map(|(number, _)| number)
-            .collect();
+        let places = self.places(blocks.chunk()).collect();
         let info_hash = self.metainfo().info_hash();
-        let written = disk.execute(DiskCommand::Write { ticket: Ticket(7), info_hash, pieces, blocks });
+        let written = disk.execute(DiskCommand::Write { ticket: Ticket(7), info_hash, places, blocks });
         let DiskEvent::Written { ticket: Ticket(7), result } = written else { panic!("{written:?}") };
         result
     }
@@ -114,10 +127,7 @@ impl Fixture {
     }
 
     fn assert_claims_everything(&self, claims: &[Claim]) {
-        let right: Vec<Claim> = (0..self.metainfo().pieces().len() as u32)
-            .map(|piece| Claim { piece, leaves: leaves(&self.piece(piece)).into_iter().map(Some).collect() })
-            .collect();
-        assert_eq!(claims, right);
+        assert_eq!(blocks_of(claims), self.all_blocks());
     }
 
     fn assert_output_is_right(&self) {
@@ -132,6 +142,15 @@ impl Fixture {
         assert!(!self.part().exists());
         assert!(!self.dir.path().join("output.part.state").exists());
     }
+}
+
+/// Every block that is claimed, and its hash.
+fn blocks_of(claims: &[Claim]) -> BTreeMap<Place, Digest> {
+    let block = |(Place { file, offset }, number, leaf): (Place, u64, &Digest)| {
+        (Place { file, offset: offset + number * u64::from(BLOCK_LEN) }, *leaf)
+    };
+    let blocks = claims.iter().flat_map(|claim| (0..).zip(&claim.leaves).map(|(n, leaf)| (claim.place, n, leaf)));
+    blocks.map(block).collect()
 }
 
 fn bytes(length: usize, seed: usize) -> Vec<u8> {
@@ -156,21 +175,12 @@ proptest! {
     ) {
         let fixture = Fixture::folder(&lengths, seed);
         let pieces = fixture.metainfo().pieces().to_vec();
+        let all = fixture.all_blocks();
         let mut written = BTreeSet::new();
         for run in runs {
             let (disk, claims) = fixture.prepare(false);
-            let mut claimed = BTreeSet::new();
-            for claim in claims.unwrap() {
-                let right = leaves(&fixture.piece(claim.piece));
-                prop_assert_eq!(claim.leaves.len(), right.len());
-                for (block, leaf) in claim.leaves.iter().enumerate() {
-                    if let Some(leaf) = leaf {
-                        prop_assert_eq!(leaf, &right[block]);
-                        claimed.insert((claim.piece, block as u16));
-                    }
-                }
-            }
-            prop_assert_eq!(&claimed, &written);
+            let right = all.iter().filter(|(place, _)| written.contains(*place));
+            prop_assert_eq!(blocks_of(&claims.unwrap()), right.map(|(place, leaf)| (*place, *leaf)).collect());
             if pieces.is_empty() {
                 continue;
             }
@@ -180,13 +190,15 @@ proptest! {
                 let first = first % chunk.blocks();
                 let count = count % (chunk.blocks() - first) + 1;
                 fixture.write(&disk, piece, first, count).unwrap();
-                for (number, other) in (0u32..).zip(&pieces) {
-                    if other.chunk == chunk {
-                        written.extend((first..first + count).map(|block| (number, block)));
-                    }
+                for Place { file, offset } in fixture.places(chunk) {
+                    let place = |block| Place { file, offset: offset + u64::from(block) * u64::from(BLOCK_LEN) };
+                    written.extend((first..first + count).map(place));
                 }
+                let at = &pieces[piece as usize];
+                let place = Place { file: at.file, offset: at.offset + u64::from(first) * u64::from(BLOCK_LEN) };
+                let length = chunk.range_len(first, count).unwrap();
                 let info_hash = fixture.metainfo().info_hash();
-                let read = disk.execute(DiskCommand::Read { ticket: Ticket(1), info_hash, piece, first, count });
+                let read = disk.execute(DiskCommand::Read { ticket: Ticket(1), info_hash, place, length });
                 let DiskEvent::Read { data, .. } = read else { panic!("{read:?}") };
                 let right = fixture.blocks(piece, first, count);
                 prop_assert_eq!(&data.unwrap(), right.data());
@@ -220,9 +232,9 @@ fn claims_are_hashed_from_what_is_on_disk_now() {
     data[block_len() + 3] ^= 1;
     fs::write(fixture.part(), data).unwrap();
     let claims = fixture.prepare(false).1.unwrap();
-    let right = leaves(&fixture.piece(0));
-    let same: Vec<bool> = claims[0].leaves.iter().zip(&right).map(|(got, want)| *got == Some(*want)).collect();
-    assert_eq!(same, [true, false, true, true]);
+    let (found, right) = (blocks_of(&claims), fixture.all_blocks());
+    let wrong: Vec<&Place> = right.keys().filter(|place| found[place] != right[place]).collect();
+    assert_eq!(wrong, [&Place { file: 0, offset: u64::from(BLOCK_LEN) }]);
 }
 
 #[test]
@@ -233,7 +245,9 @@ fn a_finished_download_is_found_whole_and_left_alone() {
         fixture.finish(&disk).unwrap();
         fixture.finish(&disk).unwrap();
         let info_hash = fixture.metainfo().info_hash();
-        let read = disk.execute(DiskCommand::ReadLeaves { ticket: Ticket(0), info_hash, piece: 0 });
+        let Piece { chunk, file, offset } = fixture.metainfo().pieces()[0];
+        let (place, length) = (Place { file, offset }, chunk.length());
+        let read = disk.execute(DiskCommand::ReadLeaves { ticket: Ticket(0), info_hash, place, length });
         let DiskEvent::Leaves { leaves: read, .. } = read else { panic!("{read:?}") };
         assert_eq!(read.unwrap(), leaves(&fixture.piece(0)), "it can be seeded");
         assert!(fixture.write(&disk, 0, 0, 1).is_err());
@@ -290,11 +304,11 @@ fn a_state_that_is_not_ours_is_refused_and_kept() {
     drop(fixture.prepare(false).0);
     let ours = fs::read(&state).unwrap();
     let mut newer = ours.clone();
-    newer[11] = 2;
+    newer[11] = 3;
     for (bytes, why) in [
         (&of_other[..], of_other_hash.as_str()),
         (&ours[..ours.len() - 1], "damaged"),
-        (&newer[..], "version 2"),
+        (&newer[..], "version 3"),
         (&ours[..20], "not the resume state"),
         (b"", "not the resume state"),
         (&[0; 45][..], "not the resume state"),
@@ -353,19 +367,21 @@ fn a_share_is_read_only_as_long_as_it_is_what_was_hashed() {
     let source = fixture.dir.path().join("source");
     let disk = Disk::default();
     disk.offer(Arc::clone(fixture.metainfo()), fixture.hashed.source);
-    let read = |piece, first, count| {
-        let read = disk.execute(DiskCommand::Read { ticket: Ticket(3), info_hash, piece, first, count });
+    let read = |file, offset, length| {
+        let place = Place { file, offset };
+        let read = disk.execute(DiskCommand::Read { ticket: Ticket(3), info_hash, place, length });
         let DiskEvent::Read { ticket: Ticket(3), data } = read else { panic!("{read:?}") };
         data
     };
-    assert_eq!(read(0, 1, 2).unwrap(), bytes(3 * block_len(), 10)[block_len()..]);
-    assert!(read(0, 1, 3).is_err() && read(0, 0, 0).is_err() && read(1, 0, 1).is_err());
+    let block = u64::from(BLOCK_LEN);
+    assert_eq!(read(0, block, 2 * BLOCK_LEN).unwrap(), bytes(3 * block_len(), 10)[block_len()..]);
+    assert!(read(0, block, 2 * BLOCK_LEN + 1).is_err() && read(0, u64::MAX, 1).is_err() && read(1, 0, 1).is_err());
     let finished = disk.execute(DiskCommand::Finish { info_hash });
     assert!(matches!(finished, DiskEvent::Finished { result: Err(_), .. }), "a share is never written");
     fs::write(&source, bytes(3 * block_len(), 11)).unwrap();
     let modified = std::time::SystemTime::UNIX_EPOCH;
     File::options().write(true).open(&source).unwrap().set_modified(modified).unwrap();
-    assert!(read(0, 0, 1).unwrap_err().0.contains("changed since it was shared"));
+    assert!(read(0, 0, BLOCK_LEN).unwrap_err().0.contains("changed since it was shared"));
 }
 
 #[test]

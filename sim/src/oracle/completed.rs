@@ -2,25 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kollator_core::id::InfoHash;
+use kollator_core::id::{Digest, InfoHash};
 use kollator_core::merkle::sha256;
-use kollator_core::node::io::{DiskCommand, DiskEvent, Ticket};
+use kollator_core::node::io::{DiskCommand, DiskEvent, Place, Ticket};
 use kollator_core::node::peer::{PeerEvent, PeerInput, PeerOutput, Totals};
 
-use super::{Fact, Oracle, WorldEvent};
+use super::{Fact, Oracle, WorldEvent, blocks_at, claimed_blocks};
 use crate::world::{Share, Truth};
 
 #[derive(Default)]
 struct Run {
-    on_disk: BTreeSet<(u32, u16)>,
+    on_disk: BTreeSet<Place>,
     /// The disk was told to make it durable.
     finishing: bool,
     /// It did: the next thing said must be that the download is complete.
     finished: bool,
 }
 
-/// Blocks on their way to the disk, by piece and index.
-type Writing = (InfoHash, Vec<(u32, u16)>);
+/// Blocks on their way to the disk.
+type Writing = (InfoHash, Vec<Place>);
 
 #[derive(Default)]
 pub(super) struct Completed {
@@ -65,9 +65,8 @@ impl Completed {
             DiskCommand::Prepare { metainfo } => {
                 self.runs.insert((node, metainfo.info_hash()), Run::default());
             }
-            DiskCommand::Write { ticket, info_hash, pieces, blocks } => {
-                let range = blocks.first()..blocks.first() + blocks.count();
-                let places = pieces.iter().flat_map(|piece| range.clone().map(|block| (*piece, block)));
+            DiskCommand::Write { ticket, info_hash, places, blocks } => {
+                let places = places.iter().flat_map(|chunk| blocks_at(*chunk, blocks)).map(|(place, _)| place);
                 self.open.insert((node, *ticket), (*info_hash, places.collect()));
             }
             DiskCommand::Finish { info_hash } => {
@@ -84,14 +83,10 @@ impl Completed {
             DiskEvent::Prepared { info_hash, found: Ok(claims) } => {
                 let Some((_, share)) = truth.share(*info_hash) else { return };
                 let run = self.runs.entry((node, *info_hash)).or_default();
-                for claim in claims {
-                    for (block, leaf) in (0..).zip(&claim.leaves) {
-                        let right = share.block(claim.piece, block).map(|data| sha256(&data));
-                        if leaf.is_some() && *leaf == right {
-                            run.on_disk.insert((claim.piece, block));
-                        }
-                    }
-                }
+                let right = |(place, leaf): &(Place, Digest)| {
+                    share.block(*place).is_some_and(|data| sha256(&data) == *leaf)
+                };
+                run.on_disk.extend(claimed_blocks(claims).filter(right).map(|(place, _)| place));
             }
             DiskEvent::Written { ticket, result } => {
                 if let Some((info_hash, blocks)) = self.open.remove(&(node, *ticket))
@@ -112,10 +107,8 @@ impl Completed {
 }
 
 fn check(run: &Run, share: &Share, totals: &Totals) -> Result<(), String> {
-    for (piece, blocks) in share.blocks() {
-        if let Some(block) = (0..blocks).find(|block| !run.on_disk.contains(&(piece, *block))) {
-            return Err(format!("completed without block {block} of piece {piece} on disk"));
-        }
+    if let Some(place) = share.blocks().find(|place| !run.on_disk.contains(place)) {
+        return Err(format!("completed without the block at {place:?} on disk"));
     }
     if !run.finished {
         return Err("completed before the disk made it durable".into());

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kollator_core::id::InfoHash;
+use kollator_core::metainfo::file_info_hash;
 use kollator_core::node::peer::{PeerEvent, PeerOutput};
 use kollator_core::node::worker::{WorkerEvent, WorkerOutput};
 use kollator_core::rtc::{ConnId, RtcCommand};
@@ -58,7 +59,15 @@ impl Durable {
     fn check(&self, info_hash: InfoHash, truth: &Truth) -> Result<(), String> {
         let (_, share) = truth.share(info_hash).ok_or("acknowledged a share that does not exist")?;
         let pieces = share.metainfo.pieces().iter().map(|piece| Key::Chunk(piece.chunk));
-        match pieces.chain([Key::Torrent(info_hash)]).find(|key| !self.backed.contains(key)) {
+        // By these, whoever knows a file of the share by its root finds it.
+        let cut = share.metainfo.files().iter().filter(|file| file.pieces.len() > 1);
+        let length = share.metainfo.piece_length();
+        let alone = cut.filter_map(|file| Some(file_info_hash(file.pieces_root?, file.length, length)));
+        match pieces
+            .chain(alone.map(Key::Torrent))
+            .chain([Key::Torrent(info_hash)])
+            .find(|key| !self.backed.contains(key))
+        {
             Some(key) => Err(format!("acknowledged a share without its {key:?}")),
             None => Ok(()),
         }

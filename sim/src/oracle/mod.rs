@@ -1,9 +1,12 @@
 //! Judges: each watches a world event by event for one property and says the moment it is broken.
 //! None of them asks a machine how it feels; they go by what it heard and what it said.
 
-use kollator_core::id::PeerId;
+use bytes::Bytes;
+use kollator_core::id::{Digest, PeerId};
 use kollator_core::machine::Instant;
+use kollator_core::merkle::{BLOCK_LEN, VerifiedBlocks};
 use kollator_core::node::front::{FrontInput, FrontOutput};
+use kollator_core::node::io::{Claim, Place};
 use kollator_core::node::peer::{PeerInput, PeerOutput};
 use kollator_core::node::worker::{WorkerInput, WorkerOutput};
 use kollator_core::rtc::ConnId;
@@ -122,4 +125,22 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::<leaks::Leaks>::default(),
         Box::<liveness::Liveness>::default(),
     ]
+}
+
+/// The blocks of a write to the place of their chunk, each with its own place.
+fn blocks_at(chunk: Place, blocks: &VerifiedBlocks) -> impl Iterator<Item = (Place, Bytes)> + '_ {
+    let first = chunk.offset + u64::from(blocks.first()) * u64::from(BLOCK_LEN);
+    let parts = blocks.data().chunks(BLOCK_LEN as usize);
+    (first..)
+        .step_by(BLOCK_LEN as usize)
+        .zip(parts)
+        .map(move |(offset, part)| (Place { file: chunk.file, offset }, blocks.data().slice_ref(part)))
+}
+
+/// The blocks that a disk claims to have.
+fn claimed_blocks(claims: &[Claim]) -> impl Iterator<Item = (Place, Digest)> + '_ {
+    claims.iter().flat_map(|claim| {
+        let offsets = (claim.place.offset..).step_by(BLOCK_LEN as usize);
+        offsets.zip(&claim.leaves).map(|(offset, leaf)| (Place { offset, ..claim.place }, *leaf))
+    })
 }

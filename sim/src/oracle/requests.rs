@@ -3,24 +3,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kollator_core::id::ChunkId;
-use kollator_core::merkle::sha256;
-use kollator_core::node::io::{DiskCommand, DiskEvent};
+use kollator_core::id::{ChunkId, Digest};
+use kollator_core::merkle::{BLOCK_LEN, sha256};
+use kollator_core::node::io::{DiskCommand, DiskEvent, Place};
 use kollator_core::node::peer::{PeerEvent, PeerInput, PeerOutput};
 use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
 use kollator_core::wire::frame::{Frame, RequestId};
 
-use super::{Fact, Oracle, WorldEvent};
+use super::{Fact, Oracle, WorldEvent, claimed_blocks};
 use crate::world::Truth;
 
 type Block = (ChunkId, u16);
+
+/// What a download lacks.
+#[derive(Default)]
+struct Wanted {
+    /// Blocks that were not on disk when it began.
+    missing: BTreeSet<Block>,
+    /// Those of them that nobody is asked for yet.
+    unasked: BTreeSet<Block>,
+}
 
 #[derive(Default)]
 struct Node {
     /// Blocks that are asked for, by connection and request.
     open: BTreeMap<(ConnId, RequestId), BTreeSet<Block>>,
-    /// Blocks of running downloads, by share, that nobody was asked for yet.
-    unasked: BTreeMap<usize, BTreeSet<Block>>,
+    /// Running downloads, by share.
+    downloads: BTreeMap<usize, Wanted>,
     /// Blocks that came.
     came: BTreeSet<Block>,
 }
@@ -43,17 +52,23 @@ impl Oracle for Requests {
                     let blocks = chunks.flat_map(|chunk| (0..chunk.blocks()).map(move |block| (chunk, block)));
                     let blocks: BTreeSet<Block> = blocks.collect();
                     node.came.retain(|block| !blocks.contains(block));
-                    node.unasked.insert(index, blocks);
+                    node.downloads.insert(index, Wanted { missing: blocks.clone(), unasked: blocks });
                 }
             }
             Fact::PeerHeard(PeerInput::Disk(DiskEvent::Prepared { info_hash, found: Ok(claims) })) => {
                 let Some((index, share)) = truth.share(*info_hash) else { return Ok(()) };
-                let Some(unasked) = node.unasked.get_mut(&index) else { return Ok(()) };
-                for claim in claims {
-                    let chunk = share.metainfo.pieces()[claim.piece as usize].chunk;
-                    for (block, leaf) in (0..).zip(&claim.leaves) {
-                        if leaf.is_some() && *leaf == share.block(claim.piece, block).map(|data| sha256(&data)) {
-                            unasked.remove(&(chunk, block));
+                let Some(wanted) = node.downloads.get_mut(&index) else { return Ok(()) };
+                let right = |(place, leaf): &(Place, Digest)| {
+                    share.block(*place).is_some_and(|data| sha256(&data) == *leaf)
+                };
+                let there: BTreeSet<Place> =
+                    claimed_blocks(claims).filter(right).map(|(place, _)| place).collect();
+                for piece in share.metainfo.pieces() {
+                    for block in 0..piece.chunk.blocks() {
+                        let offset = piece.offset + u64::from(block) * u64::from(BLOCK_LEN);
+                        if there.contains(&Place { file: piece.file, offset }) {
+                            wanted.missing.remove(&(piece.chunk, block));
+                            wanted.unasked.remove(&(piece.chunk, block));
                         }
                     }
                 }
@@ -62,13 +77,13 @@ impl Oracle for Requests {
                 PeerEvent::Completed { info_hash, .. } | PeerEvent::Failed { info_hash, .. },
             )) => {
                 if let Some((index, _)) = truth.share(*info_hash) {
-                    node.unasked.remove(&index);
+                    node.downloads.remove(&index);
                 }
             }
             Fact::PeerHeard(PeerInput::Rtc(RtcEvent::Closed { conn, .. }))
             | Fact::PeerSaid(PeerOutput::Rtc(RtcCommand::Close { conn, .. })) => {
                 let lost: Vec<_> = node.open.keys().filter(|(on, _)| on == conn).copied().collect();
-                lost.into_iter().for_each(|request| node.give_up(request, truth));
+                lost.into_iter().for_each(|request| node.give_up(request));
             }
             Fact::PeerSaid(PeerOutput::Rtc(RtcCommand::Send { conn, frame })) => match frame {
                 Frame::ChunkRequest { request, chunk, first, count } => {
@@ -79,7 +94,7 @@ impl Oracle for Requests {
                         return Err(format!("{in_flight} bytes in flight, allowed are {limit}"));
                     }
                 }
-                Frame::Cancel { request } => node.give_up((*conn, *request), truth),
+                Frame::Cancel { request } => node.give_up((*conn, *request)),
                 _ => {}
             },
             Fact::FrameHeard { conn, frame: Some(frame), .. } => match frame {
@@ -87,10 +102,14 @@ impl Oracle for Requests {
                     let count = data.len().div_ceil(16 * 1024) as u16;
                     if let Some(open) = node.open.get_mut(&(*conn, *request)) {
                         let came = |(_, block): &Block| (*first..first.saturating_add(count)).contains(block);
-                        node.came.extend(open.extract_if(.., came));
+                        for block in open.extract_if(.., came) {
+                            // Of two downloads that want it, either may have got it: neither is held to it.
+                            node.downloads.values_mut().for_each(|wanted| _ = wanted.missing.remove(&block));
+                            node.came.insert(block);
+                        }
                     }
                 }
-                Frame::Reject { request, .. } => node.give_up((*conn, *request), truth),
+                Frame::Reject { request, .. } => node.give_up((*conn, *request)),
                 _ => {}
             },
             _ => {}
@@ -109,33 +128,37 @@ impl Node {
     ) -> Result<(), String> {
         let mut shares = (0..).zip(&truth.shares).filter(|(_, share)| share.has(chunk)).map(|(index, _)| index);
         let Some(share) = shares.next() else { return Err(format!("asked for a foreign chunk {chunk:?}")) };
+        // Of a download that cuts its share in another way, nothing is known here of what it has yet to ask.
+        for (index, wanted) in &mut self.downloads {
+            if truth.shares[*index].has(chunk) && !truth.shares[*index].lists(chunk) {
+                *wanted = Wanted::default();
+            }
+        }
         // Two downloads that want one chunk each ask for it.
         let alone = shares.next().is_none();
-        let end_game = self.unasked.get(&share).is_none_or(BTreeSet::is_empty);
+        let end_game = self.downloads.get(&share).is_none_or(|wanted| wanted.unasked.is_empty());
         for block in blocks.clone() {
             let wanted = (chunk, block);
             if alone && !end_game && self.open.values().any(|open| open.contains(&wanted)) {
                 return Err(format!("asked for block {block} of {chunk:?} a second time, before the end game"));
             }
         }
-        for (_, unasked) in self.unasked.iter_mut() {
-            blocks.clone().for_each(|block| _ = unasked.remove(&(chunk, block)));
+        for wanted in self.downloads.values_mut() {
+            blocks.clone().for_each(|block| _ = wanted.unasked.remove(&(chunk, block)));
         }
         self.open.insert(request, blocks.map(|block| (chunk, block)).collect());
         Ok(())
     }
 
     /// What a request still waited for may be asked of others.
-    fn give_up(&mut self, request: (ConnId, RequestId), truth: &Truth) {
+    fn give_up(&mut self, request: (ConnId, RequestId)) {
         let Some(lost) = self.open.remove(&request) else { return };
         for block in lost {
             if self.came.contains(&block) || self.open.values().any(|open| open.contains(&block)) {
                 continue;
             }
-            for (share, unasked) in &mut self.unasked {
-                if truth.shares[*share].has(block.0) {
-                    unasked.insert(block);
-                }
+            for wanted in self.downloads.values_mut().filter(|wanted| wanted.missing.contains(&block)) {
+                wanted.unasked.insert(block);
             }
         }
     }

@@ -3,21 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kollator_core::id::InfoHash;
+use kollator_core::id::{Digest, InfoHash};
 use kollator_core::merkle::sha256;
-use kollator_core::node::io::{Claim, DiskCommand, DiskEvent, Ticket};
+use kollator_core::node::io::{Claim, DiskCommand, DiskEvent, Place, Ticket};
 use kollator_core::node::peer::{PeerInput, PeerOutput};
 
-use super::{Fact, Oracle, WorldEvent};
+use super::{Fact, Oracle, WorldEvent, blocks_at, claimed_blocks};
 use crate::world::Truth;
-
-type Block = (u32, u16);
 
 #[derive(Default)]
 pub(super) struct Written {
     /// By node and share: what is written, or being written, in this run.
-    runs: BTreeMap<(usize, InfoHash), BTreeSet<Block>>,
-    open: BTreeMap<(usize, Ticket), (InfoHash, Vec<Block>)>,
+    runs: BTreeMap<(usize, InfoHash), BTreeSet<Place>>,
+    open: BTreeMap<(usize, Ticket), (InfoHash, Vec<Place>)>,
 }
 
 impl Oracle for Written {
@@ -46,21 +44,18 @@ impl Oracle for Written {
                     blocks.iter().for_each(|block| _ = run.remove(block));
                 }
             }
-            Fact::PeerSaid(PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, pieces, blocks })) => {
+            Fact::PeerSaid(PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, places, blocks })) => {
                 let (_, share) = truth.share(*info_hash).ok_or("a write to a share that does not exist")?;
                 let run = self.runs.entry((node, *info_hash)).or_default();
                 let mut written = Vec::new();
-                for piece in pieces.iter() {
-                    let expected = share.range(*piece, blocks.first(), blocks.count());
-                    if expected.as_ref() != Some(blocks.data()) {
-                        return Err(format!("wrote wrong bytes to piece {piece} from block {}", blocks.first()));
+                for (place, data) in places.iter().flat_map(|chunk| blocks_at(*chunk, blocks)) {
+                    if share.block(place) != Some(data) {
+                        return Err(format!("wrote wrong bytes at {place:?}"));
                     }
-                    for block in blocks.first()..blocks.first() + blocks.count() {
-                        written.push((*piece, block));
-                        if !run.insert((*piece, block)) {
-                            return Err(format!("wrote block {block} of piece {piece} twice"));
-                        }
+                    if !run.insert(place) {
+                        return Err(format!("wrote the block at {place:?} twice"));
                     }
+                    written.push(place);
                 }
                 self.open.insert((node, *ticket), (*info_hash, written));
             }
@@ -71,22 +66,16 @@ impl Oracle for Written {
 }
 
 impl Written {
-    /// Notes what the disk has already, where it is right at every place of its chunk.
+    /// Notes what the disk has already. A block that occurs more than once counts only where every occurrence is
+    /// right: it is not known here which of them are places of one chunk.
     fn claimed(&mut self, node: usize, info_hash: InfoHash, claims: &[Claim], truth: &Truth) {
         let Some((_, share)) = truth.share(info_hash) else { return };
-        let right = |piece: u32, block: u16| {
-            let claim = claims.iter().find(|claim| claim.piece == piece);
-            let leaf = claim.and_then(|claim| claim.leaves.get(usize::from(block)).copied().flatten());
-            leaf.is_some() && leaf == share.block(piece, block).map(|data| sha256(&data))
-        };
-        let pieces = share.metainfo.pieces();
+        let claimed: BTreeMap<Place, Digest> = claimed_blocks(claims).collect();
+        let real: BTreeMap<Place, Digest> =
+            share.blocks().filter_map(|place| Some((place, sha256(&share.block(place)?)))).collect();
+        let wrong: BTreeSet<Digest> =
+            real.iter().filter(|(place, leaf)| claimed.get(place) != Some(leaf)).map(|(_, leaf)| *leaf).collect();
         let run = self.runs.entry((node, info_hash)).or_default();
-        for (piece, blocks) in share.blocks() {
-            let alike = |other: &u32| pieces[*other as usize].chunk == pieces[piece as usize].chunk;
-            let places: Vec<u32> = (0..pieces.len() as u32).filter(alike).collect();
-            run.extend(
-                (0..blocks).filter(|block| places.iter().all(|place| right(*place, *block))).map(|b| (piece, b)),
-            );
-        }
+        run.extend(real.iter().filter(|(_, leaf)| !wrong.contains(leaf)).map(|(place, _)| *place));
     }
 }

@@ -212,6 +212,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.choose_broken();
         self.healed = true;
+        self.kept = (0..self.truth.shares.len()).map(|share| self.is_to_be_kept(share)).collect();
         let nodes = self.nodes.len();
         let broken = self.truth.broken.clone();
         self.net.heal(|node| !broken[node]);
@@ -247,7 +248,9 @@ impl World {
             }
         }
         if std::mem::take(&mut self.nodes[node].spoilt) {
-            // Others may shun it for the life of its name: it comes back under a new one.
+            // What rotted is thrown away, but for what is its own, which is good again. Others may shun it for the
+            // life of its name: it comes back under a new one.
+            self.disk_wipe(node);
             self.crash(node, false);
         }
         let life = self.nodes[node].life;
@@ -274,7 +277,7 @@ impl World {
     }
 
     /// Whether the backing store has all of a share.
-    fn is_backed(&self, share: usize) -> bool {
+    pub(super) fn is_backed(&self, share: usize) -> bool {
         let metainfo = &self.truth.shares[share].metainfo;
         self.backing.has(Key::Torrent(metainfo.info_hash()))
             && metainfo.pieces().iter().all(|piece| self.backing.has(Key::Chunk(piece.chunk)))

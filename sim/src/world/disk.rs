@@ -1,24 +1,24 @@
 //! A peer's disk: blocks in memory, and the resume state that notes which are there. A crash loses what was
 //! not written yet; a write in flight may leave data that the resume state does not know, never the reverse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use kollator_core::id::InfoHash;
-use kollator_core::merkle::{BLOCK_LEN, HashedBlocks, leaves, sha256};
-use kollator_core::node::io::{Claim, DiskCommand, DiskError, DiskEvent};
+use kollator_core::merkle::{BLOCK_LEN, HashedBlocks, VerifiedBlocks, leaves, sha256};
+use kollator_core::node::io::{Claim, DiskCommand, DiskError, DiskEvent, Place};
 use kollator_core::node::peer::PeerInput;
 
 use super::net::between;
 use super::{Event, FaultKind, Input, Share, World};
 
 /// What a disk holds of a share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Content {
-    /// Of each piece, the blocks whose data is there.
-    blocks: Vec<Vec<Option<Bytes>>>,
-    /// Of each piece, the blocks the resume state knows.
-    noted: Vec<Vec<bool>>,
+    /// The blocks whose data is there.
+    blocks: BTreeMap<Place, Bytes>,
+    /// The blocks the resume state knows.
+    noted: BTreeSet<Place>,
 }
 
 /// A disk: content by index of the share.
@@ -26,40 +26,38 @@ pub(super) struct Content {
 pub(super) struct Disk(BTreeMap<usize, Content>);
 
 impl Content {
-    fn empty(share: &Share) -> Self {
-        Self {
-            blocks: share.blocks().map(|(_, blocks)| vec![None; blocks.into()]).collect(),
-            noted: share.blocks().map(|(_, blocks)| vec![false; blocks.into()]).collect(),
-        }
-    }
-
     fn full(share: &Share) -> Self {
-        let piece = |(piece, blocks)| (0..blocks).map(|block| share.block(piece, block)).collect();
-        Self {
-            blocks: share.blocks().map(piece).collect(),
-            noted: share.blocks().map(|(_, blocks)| vec![true; blocks.into()]).collect(),
-        }
+        let blocks = share.blocks().filter_map(|place| Some((place, share.block(place)?)));
+        Self { blocks: blocks.collect(), noted: share.blocks().collect() }
     }
 
+    /// Runs of blocks that are noted.
     fn claims(&self) -> Vec<Claim> {
-        let claim = |(piece, (noted, blocks)): (u32, (&Vec<bool>, &Vec<Option<Bytes>>))| {
-            let leaf =
-                |(noted, data): (&bool, &Option<Bytes>)| data.as_ref().filter(|_| *noted).map(|data| sha256(data));
-            noted.contains(&true).then(|| Claim { piece, leaves: noted.iter().zip(blocks).map(leaf).collect() })
-        };
-        (0..).zip(self.noted.iter().zip(&self.blocks)).filter_map(claim).collect()
+        let mut claims: Vec<Claim> = Vec::new();
+        for (place, data) in self.blocks.iter().filter(|(place, _)| self.noted.contains(place)) {
+            let leaf = sha256(data);
+            match claims.last_mut() {
+                Some(claim) if after(claim.place, claim.leaves.len()) == *place => claim.leaves.push(leaf),
+                _ => claims.push(Claim { place: *place, leaves: vec![leaf] }),
+            }
+        }
+        claims
     }
 
-    fn read(&self, piece: u32, first: u16, count: u16) -> Result<Bytes, DiskError> {
+    fn read(&self, place: Place, length: u32) -> Result<Bytes, DiskError> {
         let missing = || DiskError("nothing was written there".into());
-        let blocks = self.blocks.get(piece as usize).ok_or_else(missing)?;
-        let range = usize::from(first)..usize::from(first) + usize::from(count);
         let mut data = BytesMut::new();
-        for block in blocks.get(range).ok_or_else(missing)? {
-            data.extend_from_slice(block.as_ref().ok_or_else(missing)?);
+        for block in 0..length.div_ceil(BLOCK_LEN) {
+            data.extend_from_slice(self.blocks.get(&after(place, block as usize)).ok_or_else(missing)?);
         }
+        data.truncate(length as usize);
         Ok(data.freeze())
     }
+}
+
+/// Where the block begins that comes `blocks` after another.
+fn after(place: Place, blocks: usize) -> Place {
+    Place { file: place.file, offset: place.offset + blocks as u64 * u64::from(BLOCK_LEN) }
 }
 
 impl Disk {
@@ -76,7 +74,7 @@ impl Disk {
     /// Flips a byte of one block that is there; false if there is none.
     pub(super) fn rot(&mut self, index: usize, dice: u64) -> bool {
         let Some(content) = self.0.get_mut(&index) else { return false };
-        let mut there: Vec<&mut Bytes> = content.blocks.iter_mut().flatten().flatten().collect();
+        let mut there: Vec<&mut Bytes> = content.blocks.values_mut().collect();
         if there.is_empty() {
             return false;
         }
@@ -114,23 +112,21 @@ impl World {
                 let found = self.disk_prepare(node, info_hash);
                 DiskEvent::Prepared { info_hash, found }
             }
-            DiskCommand::Read { ticket, info_hash, piece, first, count } => {
-                DiskEvent::Read { ticket, data: self.disk_read(node, info_hash, piece, first, count) }
+            DiskCommand::Read { ticket, info_hash, place, length } => {
+                DiskEvent::Read { ticket, data: self.disk_read(node, info_hash, place, length) }
             }
-            DiskCommand::ReadLeaves { ticket, info_hash, piece } => {
-                let blocks = self.truth.share(info_hash).and_then(|(_, share)| share.blocks().nth(piece as usize));
-                let count = blocks.map_or(0, |(_, blocks)| blocks);
-                let data = self.disk_read(node, info_hash, piece, 0, count);
+            DiskCommand::ReadLeaves { ticket, info_hash, place, length } => {
+                let data = self.disk_read(node, info_hash, place, length);
                 DiskEvent::Leaves { ticket, leaves: data.map(|data| leaves(&data)) }
             }
             DiskCommand::Hash { ticket, data } => {
                 DiskEvent::Hashed { ticket, blocks: HashedBlocks::compute(data) }
             }
-            DiskCommand::Write { ticket, info_hash, pieces, blocks } => {
+            DiskCommand::Write { ticket, info_hash, places, blocks } => {
                 let result = if self.strikes(FaultKind::DiskFull) {
                     Err(DiskError("no space left on device".into()))
                 } else {
-                    self.disk_write(node, info_hash, &pieces, blocks.first(), blocks.data(), true);
+                    self.disk_write(node, info_hash, &places, &blocks, true);
                     Ok(())
                 };
                 DiskEvent::Written { ticket, result }
@@ -141,10 +137,10 @@ impl World {
     }
 
     fn disk_prepare(&mut self, node: usize, info_hash: InfoHash) -> Result<Vec<Claim>, DiskError> {
-        let Some((index, share)) = self.truth.share(info_hash) else {
+        let Some((index, _)) = self.truth.share(info_hash) else {
             return Err(DiskError("no such share in this world".into()));
         };
-        let content = self.nodes[node].disk.0.entry(index).or_insert_with(|| Content::empty(share));
+        let content = self.nodes[node].disk.0.entry(index).or_default();
         let claims = content.claims();
         if self.strikes(FaultKind::DiskFull) {
             return Err(DiskError("no space left on device".into()));
@@ -156,47 +152,44 @@ impl World {
         &mut self,
         node: usize,
         info_hash: InfoHash,
-        piece: u32,
-        first: u16,
-        count: u16,
+        place: Place,
+        length: u32,
     ) -> Result<Bytes, DiskError> {
         if self.strikes(FaultKind::DiskReadError) {
             return Err(DiskError("input/output error".into()));
         }
         let index = self.truth.share(info_hash).map(|(index, _)| index);
         let content = index.and_then(|index| self.nodes[node].disk.0.get(&index));
-        content.ok_or_else(|| DiskError("no such file".into()))?.read(piece, first, count)
+        content.ok_or_else(|| DiskError("no such file".into()))?.read(place, length)
     }
 
     fn disk_write(
         &mut self,
         node: usize,
         info_hash: InfoHash,
-        pieces: &[u32],
-        first: u16,
-        data: &Bytes,
+        places: &[Place],
+        blocks: &VerifiedBlocks,
         note: bool,
     ) {
         let Some((index, _)) = self.truth.share(info_hash) else { return };
         let Some(content) = self.nodes[node].disk.0.get_mut(&index) else { return };
-        for piece in pieces {
-            for (at, block) in (usize::from(first)..).zip(data.chunks(BLOCK_LEN as usize)) {
-                let Some(slot) = content.blocks.get_mut(*piece as usize).and_then(|blocks| blocks.get_mut(at))
-                else {
-                    continue;
-                };
-                *slot = Some(data.slice_ref(block));
-                content.noted[*piece as usize][at] |= note;
+        for chunk in places {
+            for (at, block) in (usize::from(blocks.first())..).zip(blocks.data().chunks(BLOCK_LEN as usize)) {
+                let place = after(*chunk, at);
+                content.blocks.insert(place, blocks.data().slice_ref(block));
+                if note {
+                    content.noted.insert(place);
+                }
             }
         }
     }
 
     /// A command whose process is gone: a write may have left its data, but not its note.
     fn disk_torn(&mut self, node: usize, command: DiskCommand) {
-        if let DiskCommand::Write { info_hash, pieces, blocks, .. } = command
+        if let DiskCommand::Write { info_hash, places, blocks, .. } = command
             && self.faults.has(FaultKind::DiskTorn)
         {
-            self.disk_write(node, info_hash, &pieces, blocks.first(), blocks.data(), false);
+            self.disk_write(node, info_hash, &places, &blocks, false);
         }
     }
 

@@ -92,11 +92,7 @@ impl Truth {
     /// The bytes of `count` blocks of a chunk from `first` on; `None` if no share has such blocks.
     #[must_use]
     pub fn range_of(&self, chunk: ChunkId, first: u16, count: u16) -> Option<Bytes> {
-        let place = |share: &Share| {
-            let piece = share.metainfo.pieces().iter().position(|piece| piece.chunk == chunk)?;
-            share.range(piece as u32, first, count)
-        };
-        self.shares.iter().find_map(place)
+        self.shares.iter().find_map(|share| share.range(chunk, first, count))
     }
 
     /// A node's address, a network of its own.
@@ -302,6 +298,8 @@ struct World {
     trace: Trace,
     fired: Fired,
     healed: bool,
+    /// Which shares workers keep, or will, now that the faults are over.
+    kept: Vec<bool>,
     events: u64,
     bytes: u64,
     failure: Option<Failure>,
@@ -351,6 +349,7 @@ impl World {
             trace: Trace::new(),
             fired: Fired::default(),
             healed: false,
+            kept: Vec::new(),
             events: 0,
             bytes: 0,
             failure: None,

@@ -167,6 +167,18 @@ fn shares_and_tasks(rng: &mut Rng, nodes: &[NodePlan], peers: &[usize]) -> (Vec<
             tasks.push(TaskPlan { peer, share, at, want });
         }
     }
+    if rng.one_in(3) {
+        let original = rng.below(shares.len() as u64) as usize;
+        share::recut(rng, &mut shares, original);
+        for peer in peers.iter().copied().filter(|peer| !nodes[*peer].liar) {
+            if rng.one_in(2) {
+                continue;
+            }
+            let at = Duration::from_millis(rng.below(8_000));
+            let want = Want::Download { order: Order::RarestFirst, has_metainfo: true };
+            tasks.push(TaskPlan { peer, share: shares.len() - 1, at, want });
+        }
+    }
     (shares, tasks)
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use kollator_core::machine::Instant;
+use kollator_core::merkle::BLOCK_LEN;
 use kollator_core::node::front::{ClientId, FrontOutput};
-use kollator_core::node::io::DiskCommand;
+use kollator_core::node::io::{DiskCommand, Place};
 use kollator_core::node::peer::{PeerEvent, PeerOutput, Totals};
 use kollator_core::node::worker::{WorkerInput, WorkerOutput};
 use kollator_core::rtc::{RtcCommand, RtcEvent};
@@ -39,7 +40,7 @@ macro_rules! plants {
 }
 
 plants! {
-    /// A peer writes blocks to another piece than theirs.
+    /// A peer writes blocks to another place than theirs.
     MisplacedWrite = "written",
     /// A peer writes blocks twice.
     DoubleWrite = "written",
@@ -126,10 +127,11 @@ impl Planter {
         match (self.plant, output) {
             (
                 Plant::MisplacedWrite,
-                PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, pieces, blocks }),
+                PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, places, blocks }),
             ) => {
-                let pieces = Arc::from(vec![u32::from(pieces[0] == 0)]);
-                say(PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, pieces, blocks }));
+                let offset = if places[0].offset == 0 { u64::from(BLOCK_LEN) } else { 0 };
+                let places = Arc::from(vec![Place { offset, ..places[0] }]);
+                say(PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, places, blocks }));
             }
             (Plant::DoubleWrite, write @ PeerOutput::Disk(DiskCommand::Write { .. })) => {
                 say(write.clone());

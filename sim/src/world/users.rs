@@ -41,8 +41,13 @@ impl World {
                 self.users[task].done |= !upload;
                 Command::Share { metainfo, upload: upload && !self.users[task].done }
             }
-            // What was fetched in an earlier life is offered in this one.
-            Want::Download { .. } if self.users[task].done => Command::Share { metainfo, upload: false },
+            // What was fetched in an earlier life is offered in this one, if it is still there.
+            Want::Download { .. } if self.users[task].done => {
+                if !self.nodes[peer].disk.shares().contains(&share) {
+                    return;
+                }
+                Command::Share { metainfo, upload: false }
+            }
             Want::Download { order, has_metainfo } => {
                 Command::Download { info_hash, metainfo: has_metainfo.then_some(metainfo), order }
             }
@@ -77,6 +82,16 @@ impl World {
         self.discontent().next().is_none()
     }
 
+    /// Whether workers keep a share now, or somebody honest who brings it to them is there.
+    pub(super) fn is_to_be_kept(&self, share: usize) -> bool {
+        self.is_backed(share)
+            || self.users.iter().any(|task| {
+                let TaskPlan { peer, share: what, want, .. } = task.plan;
+                let able = !self.truth.broken[peer] && !self.truth.nodes[peer].liar;
+                what == share && able && want == Want::Share { upload: true }
+            })
+    }
+
     /// The wishes that must come true and have not.
     pub(super) fn discontent(&self) -> impl Iterator<Item = &Task> {
         // Uploads end at whichever worker the front assigns: none may lie.
@@ -86,7 +101,10 @@ impl World {
             let upload = matches!(task.plan.want, Want::Share { .. });
             // Whoever lied is shunned for it.
             let shunned = self.truth.broken[task.plan.peer] || self.truth.nodes[task.plan.peer].liar;
-            !task.done && !shunned && (reliable || !upload)
+            // One in pieces that nobody has is found only where workers keep what it was made of.
+            let original = self.truth.shares[task.plan.share].recut_of;
+            let findable = original.is_none_or(|share| reliable && self.kept[share]);
+            !task.done && !shunned && (reliable || !upload) && findable
         })
     }
 }

@@ -4,7 +4,9 @@
 //! ask, one download and one bringing-to-the-worker for each share.
 
 mod bringing;
+mod cutting;
 mod io;
+mod layout;
 mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +16,8 @@ pub use self::io::*;
 use self::share::{Job, Share};
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, Machine, Outbox, Rng, earliest};
-use crate::node::io::{DiskCommand, DiskEvent};
+use crate::merkle::BLOCK_LEN;
+use crate::node::io::{DiskCommand, DiskEvent, Place};
 use crate::rtc::{ConnId, RtcCommand};
 use crate::session::{Sessions, SessionsConfig, SessionsOutput};
 use crate::transfer::metainfo_fetch::part_of;
@@ -79,6 +82,10 @@ impl PeerConfig {
 enum Ask {
     List(InfoHash),
     Metainfo(InfoHash),
+    /// Part of the share of one file of this share.
+    Cut(InfoHash),
+    /// The leaves of a whole file of this share, as one chunk.
+    Probe(InfoHash),
     Store(InfoHash),
     MetainfoStore(InfoHash),
 }
@@ -109,7 +116,7 @@ pub struct Peer {
     lanes: BTreeMap<u8, InfoHash>,
     last_lane: u8,
     /// Where a chunk that can be served is.
-    holdings: BTreeMap<ChunkId, (InfoHash, u32)>,
+    holdings: BTreeMap<ChunkId, (InfoHash, Place)>,
     conns: BTreeMap<ConnId, Conn>,
     worker: Option<WorkerInfo>,
     heartbeat: Duration,
@@ -379,6 +386,9 @@ impl Peer {
                     download.blocks(now, conn, request, first, data);
                 }
             }
+            Frame::Hashes { request, leaves } if request as u8 == OWN_LANE => {
+                self.probed(now, conn, request, leaves);
+            }
             Frame::Hashes { request, leaves } => {
                 if let Some(download) = self.download_of(request) {
                     download.leaves(now, conn, request, leaves);
@@ -406,13 +416,18 @@ impl Peer {
         let Some(entry) = self.conns.get_mut(&conn) else { return };
         let kind = entry.kind;
         match entry.asks.remove(&request) {
+            Some(Ask::List(info_hash) | Ask::Cut(info_hash) | Ask::Probe(info_hash))
+                if self.is_cutting(info_hash) =>
+            {
+                self.cut_denied(now, conn, info_hash, request, reason);
+            }
             // It may have the chunks all the same: of a share still being brought, or of another that is alike.
             Some(Ask::List(info_hash)) if kind == SourceKind::Worker => {
                 if let Some(Job::Downloading(download)) = self.shares.get_mut(&info_hash).map(|s| &mut s.job) {
                     download.source_has_all(now, conn);
                 }
             }
-            Some(Ask::List(_)) | None => {}
+            Some(Ask::List(_) | Ask::Cut(_) | Ask::Probe(_)) | None => {}
             Some(Ask::Metainfo(info_hash)) => self.metainfo_denied(now, conn, info_hash),
             Some(Ask::Store(info_hash) | Ask::MetainfoStore(info_hash)) => {
                 self.store_rejected(now, conn, info_hash, reason);
@@ -425,14 +440,15 @@ impl Peer {
         if self.shares.contains_key(&info_hash) && entry.interests.len() < MAX_INTERESTS {
             entry.interests.insert(info_hash);
         }
-        match self.shares.get(&info_hash).and_then(|share| share.have_frames(request)) {
+        let share = self.shares.get(&info_hash).filter(|share| !share.is_unsettled());
+        match share.and_then(|share| share.layout.as_ref()?.have_frames(request)) {
             Some(frames) => frames.into_iter().for_each(|frame| self.sessions.send(conn, frame)),
             None => self.reject(conn, request, Reason::NotFound),
         }
     }
 
     fn serve_metainfo(&mut self, conn: ConnId, request: RequestId, info_hash: InfoHash, offset: u32) {
-        let ko = self.shares.get(&info_hash).and_then(|share| share.metainfo.as_ref()).map(|m| m.raw().clone());
+        let ko = self.shares.get(&info_hash).and_then(Share::metainfo).map(|m| m.raw().clone());
         match ko.and_then(|ko| Some((ko.len() as u32, part_of(&ko, offset)?))) {
             Some((total, data)) => {
                 self.sessions.send(conn, Frame::Metainfo { request, total, offset, data });
@@ -451,18 +467,20 @@ impl Peer {
             UploadOutput::Misused { conn } => {
                 self.blame(now, conn, "used the number of an open request again".into());
             }
-            UploadOutput::ReadBlocks { ticket, chunk, first, count } => match self.holdings.get(&chunk) {
-                Some((info_hash, piece)) => {
-                    let (info_hash, piece) = (*info_hash, *piece);
-                    let read = DiskCommand::Read { ticket, info_hash, piece, first, count };
-                    self.out.push(PeerOutput::Disk(read));
+            UploadOutput::ReadBlocks { ticket, chunk, first, count } => {
+                let range = chunk.range_len(first, count);
+                match self.holdings.get(&chunk).copied().zip(range) {
+                    Some(((info_hash, Place { file, offset }), length)) => {
+                        let place = Place { file, offset: offset + u64::from(first) * u64::from(BLOCK_LEN) };
+                        let read = DiskCommand::Read { ticket, info_hash, place, length };
+                        self.out.push(PeerOutput::Disk(read));
+                    }
+                    None => self.upload.read(ticket, Err(Reason::NotFound)),
                 }
-                None => self.upload.read(ticket, Err(Reason::NotFound)),
-            },
-            UploadOutput::ReadLeaves { ticket, chunk } => match self.holdings.get(&chunk) {
-                Some((info_hash, piece)) => {
-                    let (info_hash, piece) = (*info_hash, *piece);
-                    let read = DiskCommand::ReadLeaves { ticket, info_hash, piece };
+            }
+            UploadOutput::ReadLeaves { ticket, chunk } => match self.holdings.get(&chunk).copied() {
+                Some((info_hash, place)) => {
+                    let read = DiskCommand::ReadLeaves { ticket, info_hash, place, length: chunk.length() };
                     self.out.push(PeerOutput::Disk(read));
                 }
                 None => self.upload.read_leaves(ticket, Err(Reason::NotFound)),
@@ -489,13 +507,10 @@ impl Peer {
 
     /// A number for a request of our own.
     fn ask(&mut self, conn: ConnId, ask: Ask) -> RequestId {
-        // Zero means news in a HAVE.
-        self.next_request = (self.next_request + 1) & 0x00ff_ffff;
-        let request = self.next_request.max(1) << 8 | u32::from(OWN_LANE);
-        if let Some(entry) = self.conns.get_mut(&conn) {
-            entry.asks.insert(request, ask);
+        match self.conns.get_mut(&conn) {
+            Some(entry) => next_ask(&mut self.next_request, &mut entry.asks, ask),
+            None => next_ask(&mut self.next_request, &mut BTreeMap::new(), ask),
         }
-        request
     }
 
     fn announce_all(&mut self, now: Instant) {
@@ -553,6 +568,15 @@ impl Peer {
         let at = |peer: &PeerId| self.redials.get(peer).map(|redial| redial.at);
         earliest(self.wanted().iter().filter(|peer| waiting(peer)).map(at))
     }
+}
+
+/// The next number for a request of our own, noted among the open ones.
+fn next_ask(numbers: &mut u32, open: &mut BTreeMap<RequestId, Ask>, ask: Ask) -> RequestId {
+    // Zero means news in a HAVE.
+    *numbers = (*numbers + 1) & 0x00ff_ffff;
+    let request = (*numbers).max(1) << 8 | u32::from(OWN_LANE);
+    open.insert(request, ask);
+    request
 }
 
 impl Machine for Peer {

@@ -1,23 +1,26 @@
 //! One share of a peer, from the first look for its `.ko` to seeding it, and what the peer does for its shares.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::bringing::{Bringing, Say};
+use super::cutting::Cutting;
+use super::layout::{Claims, Layout, Slot};
 use super::{
     Ask, HUNGRY_ANNOUNCE, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, Totals, UPLOAD_LANE,
+    next_ask,
 };
-use crate::id::{ChunkId, Digest, InfoHash, PeerId};
+use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, earliest};
 use crate::metainfo::Metainfo;
 use crate::node::io::{Claim, DiskCommand, DiskError, Ticket};
 use crate::rtc::ConnId;
 use crate::transfer::metainfo_fetch::Fetched;
 use crate::transfer::{Download, DownloadConfig, DownloadOutput, MetainfoFetch, Offence};
-use crate::wire::frame::{Frame, MAX_HAVE_PIECES, Reason, RequestId};
+use crate::wire::frame::{Frame, Reason, RequestId};
 use crate::wire::signal::ToFront;
 
 /// A source that sends no part of the `.ko` for this long loses its turn.
@@ -35,6 +38,8 @@ pub(super) enum Job {
     },
     /// Waiting for the disk.
     Preparing,
+    /// Finding out in which chunks others hold it.
+    Cutting(Box<Cutting>),
     Downloading(Box<Download>),
     /// Everything is written; waiting for the disk to make it durable.
     Finishing,
@@ -53,19 +58,18 @@ pub(super) struct Asked {
 
 #[derive(Debug)]
 pub(super) struct Share {
-    pub(super) metainfo: Option<Arc<Metainfo>>,
+    /// Absent while the `.ko` is not known.
+    pub(super) layout: Option<Layout>,
     pub(super) job: Job,
     pub(super) bringing: Option<Bringing>,
     /// Others in its swarm.
     pub(super) swarm: BTreeSet<PeerId>,
     order: Order,
     lane: u8,
-    /// Which pieces are here.
-    have: Vec<bool>,
-    /// The pieces that are one chunk, by the first of them: the chunk's slot.
-    places: BTreeMap<u32, Arc<[u32]>>,
+    /// Whether its `.ko` came from a worker, which then holds all its chunks.
+    is_kept: bool,
     totals: Totals,
-    sources: usize,
+    pub(super) sources: usize,
     last_gain: Instant,
 }
 
@@ -85,7 +89,12 @@ impl Share {
     }
 
     pub(super) fn needs_sources(&self) -> bool {
-        matches!(self.job, Job::Finding { .. } | Job::Downloading(_))
+        matches!(self.job, Job::Finding { .. } | Job::Cutting(_) | Job::Downloading(_))
+    }
+
+    /// Whether it is not known yet in which chunks it will be downloaded.
+    pub(super) fn is_unsettled(&self) -> bool {
+        matches!(self.job, Job::Preparing | Job::Cutting(_))
     }
 
     pub(super) fn needs_worker(&self) -> bool {
@@ -96,7 +105,7 @@ impl Share {
     pub(super) fn is_hungry(&self) -> bool {
         match &self.job {
             Job::Finding { from, .. } => from.is_none(),
-            Job::Downloading(_) => self.sources == 0,
+            Job::Cutting(_) | Job::Downloading(_) => self.sources == 0,
             Job::Preparing | Job::Finishing | Job::Seeding => false,
         }
     }
@@ -109,6 +118,7 @@ impl Share {
     pub(super) fn next_wake(&self, patience: Duration) -> Option<Instant> {
         let download = match &self.job {
             Job::Downloading(download) => download.next_wake(),
+            Job::Cutting(cutting) => Some(cutting.retry_at()),
             _ => None,
         };
         let fetching = self.needs_sources().then(|| self.last_gain + patience);
@@ -124,48 +134,9 @@ impl Share {
         }
     }
 
-    /// HAVE frames that tell of every piece; `None` while the pieces are not known.
-    pub(super) fn have_frames(&self, request: RequestId) -> Option<Vec<Frame>> {
-        let info_hash = self.metainfo.as_ref()?.info_hash();
-        let frames = (0..).step_by(MAX_HAVE_PIECES as usize).zip(self.have.chunks(MAX_HAVE_PIECES as usize));
-        let frame =
-            |(first, pieces): (u32, &[bool])| Frame::Have { request, info_hash, first, bitmap: bitmap(pieces) };
-        Some(frames.map(frame).collect())
+    pub(super) fn metainfo(&self) -> Option<&Arc<Metainfo>> {
+        self.layout.as_ref().map(|layout| &layout.metainfo)
     }
-
-    fn learn(&mut self, metainfo: Arc<Metainfo>) {
-        self.have = vec![false; metainfo.pieces().len()];
-        let mut pieces: BTreeMap<ChunkId, Vec<u32>> = BTreeMap::new();
-        for (index, piece) in (0..).zip(metainfo.pieces()) {
-            pieces.entry(piece.chunk).or_default().push(index);
-        }
-        self.places = pieces.into_values().map(|pieces| (pieces[0], Arc::from(pieces))).collect();
-        self.totals.bytes_total = metainfo.total_length();
-        self.metainfo = Some(metainfo);
-    }
-}
-
-/// What the disk says of a chunk in all its places: a block counts only where every place has the same.
-fn agreed(
-    claims: &mut BTreeMap<u32, Vec<Option<Digest>>>,
-    places: &[u32],
-    blocks: u16,
-) -> Option<Vec<Option<Digest>>> {
-    let mut of = |piece| claims.remove(piece).filter(|leaves| leaves.len() == usize::from(blocks));
-    let mut places = places.iter();
-    let first = of(places.next()?)?;
-    places.try_fold(first, |agreed, piece| {
-        let other = of(piece)?;
-        Some(agreed.into_iter().zip(other).map(|(a, b)| a.filter(|_| a == b)).collect())
-    })
-}
-
-fn bitmap(pieces: &[bool]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(pieces.len().div_ceil(8));
-    for eight in pieces.chunks(8) {
-        bytes.put_u8(eight.iter().enumerate().fold(0, |byte, (bit, have)| byte | u8::from(*have) << (7 - bit)));
-    }
-    bytes.freeze()
 }
 
 /// Commands.
@@ -192,13 +163,11 @@ impl Peer {
         if self.new_share(now, info_hash, Order::RarestFirst).is_none() {
             return;
         }
-        for (index, piece) in (0..).zip(metainfo.pieces()) {
-            self.holdings.insert(piece.chunk, (info_hash, index));
-        }
-        let share = self.shares.get_mut(&info_hash).expect("it was made three lines ago");
+        let share = self.shares.get_mut(&info_hash).expect("it was just made");
         share.bringing = upload.then(|| Bringing::new(now, &metainfo));
-        share.learn(metainfo);
-        share.have.fill(true);
+        let layout = share.layout.insert(Layout::new(metainfo));
+        layout.fill();
+        self.holdings.extend(layout.held().map(|(chunk, place)| (chunk, (info_hash, place))));
         share.job = Job::Seeding;
         self.announce_one(now, info_hash);
         let conns: Vec<ConnId> = self.conns.keys().copied().collect();
@@ -216,14 +185,13 @@ impl Peer {
             None => "too many downloads at once",
             Some(lane) => {
                 let share = Share {
-                    metainfo: None,
+                    layout: None,
                     job: Job::Finding { from: None, denied: BTreeSet::new() },
                     bringing: None,
                     swarm: BTreeSet::new(),
                     order,
                     lane,
-                    have: Vec::new(),
-                    places: BTreeMap::new(),
+                    is_kept: false,
                     totals: Totals::default(),
                     sources: 0,
                     last_gain: now,
@@ -253,9 +221,8 @@ impl Peer {
         }
         // Other shares may have had chunks in common with it.
         for (other, share) in &self.shares {
-            let pieces = share.metainfo.iter().flat_map(|metainfo| metainfo.pieces());
-            for (index, (piece, _)) in (0..).zip(pieces.zip(&share.have)).filter(|(_, (_, have))| **have) {
-                self.holdings.entry(piece.chunk).or_insert((*other, index));
+            for (chunk, place) in share.layout.iter().flat_map(Layout::held) {
+                self.holdings.entry(chunk).or_insert((*other, place));
             }
         }
         if let Job::Downloading(download) = share.job {
@@ -319,8 +286,12 @@ impl Peer {
         data: &Bytes,
     ) {
         let Some(entry) = self.conns.get_mut(&conn) else { return };
-        let Some(Ask::Metainfo(info_hash)) = entry.asks.remove(&request) else {
-            return self.blame(now, conn, Offence::Unsolicited.to_string());
+        let info_hash = match entry.asks.remove(&request) {
+            Some(Ask::Metainfo(info_hash)) => info_hash,
+            Some(Ask::Cut(info_hash)) => {
+                return self.cut_part(now, conn, info_hash, (request, total, offset, data));
+            }
+            _ => return self.blame(now, conn, Offence::Unsolicited.to_string()),
         };
         let Some(share) = self.shares.get_mut(&info_hash) else { return };
         let Job::Finding { from: Some(asked), .. } = &mut share.job else { return };
@@ -329,17 +300,14 @@ impl Peer {
         }
         asked.heard = now;
         share.last_gain = now;
-        let asks = &mut entry.asks;
-        let next_request = &mut self.next_request;
-        let fetched = asked.fetch.part(request, total, offset, data, || {
-            *next_request = (*next_request + 1) & 0x00ff_ffff;
-            let request = (*next_request).max(1) << 8 | u32::from(OWN_LANE);
-            asks.insert(request, Ask::Metainfo(info_hash));
-            request
-        });
-        match fetched {
+        let (asks, numbers) = (&mut entry.asks, &mut self.next_request);
+        let next = || next_ask(numbers, asks, Ask::Metainfo(info_hash));
+        match asked.fetch.part(request, total, offset, data, next) {
             Ok(Fetched::More(frames)) => frames.into_iter().for_each(|frame| self.sessions.send(conn, frame)),
-            Ok(Fetched::Whole(metainfo)) => self.prepare(info_hash, Arc::new(metainfo)),
+            Ok(Fetched::Whole(metainfo)) => {
+                share.is_kept = entry.kind == SourceKind::Worker;
+                self.prepare(info_hash, Arc::new(metainfo));
+            }
             Err(offence) => self.blame(now, conn, offence.to_string()),
         }
     }
@@ -347,7 +315,8 @@ impl Peer {
     fn prepare(&mut self, info_hash: InfoHash, metainfo: Arc<Metainfo>) {
         let share = self.shares.get_mut(&info_hash).expect("the caller knows the share");
         share.job = Job::Preparing;
-        share.learn(Arc::clone(&metainfo));
+        share.totals.bytes_total = metainfo.total_length();
+        share.layout = Some(Layout::new(Arc::clone(&metainfo)));
         self.out.push(PeerOutput::Event(PeerEvent::Metainfo { metainfo: Arc::clone(&metainfo) }));
         self.out.push(PeerOutput::Disk(DiskCommand::Prepare { metainfo }));
     }
@@ -366,12 +335,24 @@ impl Peer {
 
     pub(super) fn prepared(&mut self, now: Instant, info_hash: InfoHash, found: Result<Vec<Claim>, DiskError>) {
         let Some(share) = self.shares.get_mut(&info_hash) else { return };
-        let (Job::Preparing, Some(metainfo)) = (&share.job, share.metainfo.clone()) else { return };
+        let (Job::Preparing, Some(_)) = (&share.job, &share.layout) else { return };
         let claims = match found {
-            Ok(claims) => claims,
+            Ok(claims) => Claims::new(claims),
             Err(error) => return self.fail(info_hash, error.0),
         };
-        let mut claims: BTreeMap<u32, _> = claims.into_iter().map(|claim| (claim.piece, claim.leaves)).collect();
+        share.last_gain = now;
+        let is_kept = share.is_kept;
+        let own = self.begin_download(info_hash, &claims);
+        if is_kept || own.is_idle() {
+            self.start_download(now, info_hash, own);
+        } else {
+            self.begin_cutting(now, info_hash, own, claims);
+        }
+    }
+
+    /// A download of all chunks of a share, as it is cut now, that are not on disk.
+    pub(super) fn begin_download(&mut self, info_hash: InfoHash, claims: &Claims) -> Box<Download> {
+        let share = &self.shares[&info_hash];
         let mut download = Download::new(DownloadConfig {
             seed: self.rng.next_u64(),
             order: share.order,
@@ -379,13 +360,18 @@ impl Peer {
             max_buffered: self.config.max_buffered,
             ..DownloadConfig::default()
         });
-        for (slot, places) in &share.places {
-            let chunk = metainfo.pieces()[*slot as usize].chunk;
-            download.want(*slot, chunk, agreed(&mut claims, places, chunk.blocks()));
+        for (number, slot) in share.layout.iter().flat_map(|layout| &layout.slots) {
+            download.want(*number, slot.chunk, claims.of(slot));
         }
+        Box::new(download)
+    }
+
+    /// Lets a download begin with every session that is up.
+    pub(super) fn start_download(&mut self, now: Instant, info_hash: InfoHash, mut download: Box<Download>) {
+        let share = self.shares.get_mut(&info_hash).expect("the caller knows the share");
         download.wake(now);
         share.last_gain = now;
-        share.job = Job::Downloading(Box::new(download));
+        share.job = Job::Downloading(download);
         self.drain_download(now, info_hash);
         let conns: Vec<ConnId> = self.conns.keys().copied().collect();
         for conn in conns {
@@ -424,19 +410,18 @@ impl Peer {
     }
 
     pub(super) fn have(&mut self, now: Instant, conn: ConnId, info_hash: InfoHash, first: u32, bits: &Bytes) {
-        let Some(share) = self.shares.get_mut(&info_hash) else { return };
-        let Job::Downloading(download) = &mut share.job else { return };
-        let pieces = share.metainfo.as_ref().map_or(0, |metainfo| metainfo.pieces().len() as u32);
-        let set = |piece: &u32| {
-            let bit = (*piece - first) as usize;
-            bits.get(bit / 8).is_some_and(|byte| byte & (0x80 >> (bit % 8)) != 0)
-        };
-        let end = first.saturating_add(bits.len() as u32 * 8).min(pieces);
-        let there: Vec<u32> = (first.min(end)..end).filter(set).collect();
-        if there.len() == pieces as usize {
-            download.source_has_all(now, conn);
-        } else {
-            download.source_has(now, conn, there);
+        let Some(Share { job, layout: Some(layout), .. }) = self.shares.get_mut(&info_hash) else { return };
+        let there = layout.listed(first, bits);
+        if let Job::Cutting(cutting) = job
+            && cutting.seen(there.as_deref())
+        {
+            self.cut_as_own(now, info_hash);
+        }
+        if let Some(Share { job: Job::Downloading(download), .. }) = self.shares.get_mut(&info_hash) {
+            match there {
+                None => download.source_has_all(now, conn),
+                Some(there) => download.source_has(now, conn, there),
+            }
         }
     }
 
@@ -446,6 +431,7 @@ impl Peer {
         while let Some(share) = self.shares.get_mut(&info_hash)
             && let Job::Downloading(download) = &mut share.job
         {
+            let layout = share.layout.as_ref().expect("what is downloaded is known");
             let Some(output) = download.poll() else {
                 if download.is_idle() {
                     share.job = Job::Finishing;
@@ -461,12 +447,12 @@ impl Peer {
                     self.out.push(PeerOutput::Disk(DiskCommand::Hash { ticket, data }));
                 }
                 DownloadOutput::Write { ticket, slot, blocks } => {
-                    let pieces = Arc::clone(&share.places[&slot]);
-                    self.out.push(PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, pieces, blocks }));
+                    let places = Arc::clone(&layout.slots[&slot].places);
+                    self.out.push(PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, places, blocks }));
                 }
                 DownloadOutput::Gained { slot, from, bytes } => {
                     share.last_gain = now;
-                    let bytes = bytes * share.places[&slot].len() as u64;
+                    let bytes = bytes * layout.slots[&slot].places.len() as u64;
                     *match from {
                         Some(kind) => share.totals.from.entry(kind).or_default(),
                         None => &mut share.totals.from_disk,
@@ -482,13 +468,10 @@ impl Peer {
     /// A chunk is verified and written: others may have it from us.
     fn chunk_done(&mut self, info_hash: InfoHash, slot: u32) {
         let Some(share) = self.shares.get_mut(&info_hash) else { return };
-        let Some(metainfo) = &share.metainfo else { return };
-        self.holdings.insert(metainfo.pieces()[slot as usize].chunk, (info_hash, slot));
-        for piece in share.places[&slot].iter() {
-            share.have[*piece as usize] = true;
-            let first = piece & !7;
-            let eight = &share.have[first as usize..share.have.len().min(first as usize + 8)];
-            let news = Frame::Have { request: 0, info_hash, first, bitmap: bitmap(eight) };
+        let Some(layout) = &mut share.layout else { return };
+        let Slot { chunk, places, .. } = &layout.slots[&slot];
+        self.holdings.insert(*chunk, (info_hash, places[0]));
+        for news in layout.gain(slot) {
             for (conn, entry) in &self.conns {
                 if entry.interests.contains(&info_hash) {
                     self.sessions.send(*conn, news.clone());
@@ -522,14 +505,22 @@ impl Peer {
                 share.sources += 1;
                 self.ask_for_metainfo(now, info_hash);
             }
+            Job::Cutting(_) => {
+                share.sources += 1;
+                self.ask_for_list(conn, info_hash);
+            }
             Job::Downloading(download) => {
                 download.source_up(now, conn, kind);
                 share.sources = download.sources().count();
-                let request = self.ask(conn, Ask::List(info_hash));
-                self.sessions.send(conn, Frame::ChunkList { request, info_hash });
+                self.ask_for_list(conn, info_hash);
             }
             Job::Preparing | Job::Finishing | Job::Seeding => {}
         }
+    }
+
+    pub(super) fn ask_for_list(&mut self, conn: ConnId, info_hash: InfoHash) {
+        let request = self.ask(conn, Ask::List(info_hash));
+        self.sessions.send(conn, Frame::ChunkList { request, info_hash });
     }
 
     /// Another worker is ours now. If there is a session with it already, what waits for a worker begins.
@@ -556,6 +547,10 @@ impl Peer {
                         asking.push(*info_hash);
                     }
                 }
+                Job::Cutting(cutting) => {
+                    share.sources = share.sources.saturating_sub(1);
+                    cutting.session_down(conn);
+                }
                 Job::Downloading(download) => {
                     download.source_down(now, conn);
                     share.sources = download.sources().count();
@@ -573,15 +568,17 @@ impl Peer {
     }
 
     pub(super) fn wake_shares(&mut self, now: Instant) {
-        let (mut failed, mut stalled) = (Vec::new(), Vec::new());
+        let (mut failed, mut stalled, mut recutting) = (Vec::new(), Vec::new(), Vec::new());
         for (info_hash, share) in &mut self.shares {
             if share.metainfo_stall().is_some_and(|at| now >= at)
                 && let Job::Finding { from: Some(asked), .. } = &share.job
             {
                 stalled.push((asked.conn, *info_hash));
             }
-            if let Job::Downloading(download) = &mut share.job {
-                download.wake(now);
+            match &mut share.job {
+                Job::Downloading(download) => download.wake(now),
+                Job::Cutting(cutting) if now >= cutting.retry_at() => recutting.push(*info_hash),
+                _ => {}
             }
             let patience = self.config.patience;
             if share.needs_sources() && now >= share.last_gain + patience {
@@ -596,6 +593,9 @@ impl Peer {
         for (conn, info_hash) in stalled {
             self.metainfo_denied(now, conn, info_hash);
         }
+        for info_hash in recutting {
+            self.retry_cutting(now, info_hash);
+        }
         for (info_hash, sources) in failed {
             let Some(share) = self.shares.get(&info_hash) else { continue };
             let reason = match &self.offline {
@@ -604,7 +604,8 @@ impl Peer {
                 _ if share.bringing.is_some() && sources == 0 => "no worker can be reached".into(),
                 _ if share.bringing.is_some() => "the worker stopped acknowledging".into(),
                 _ if sources == 0 => "nobody who has this share can be reached".into(),
-                _ if share.metainfo.is_none() => "nobody online knows this share".into(),
+                _ if share.layout.is_none() => "nobody online knows this share".into(),
+                _ if share.totals.from.is_empty() => "nobody online has what is missing of this share".into(),
                 _ => "the sources stopped giving data".into(),
             };
             self.fail(info_hash, reason);

@@ -1,7 +1,9 @@
 //! One share whose `.ko` a sharer wants kept: fetched from the sharer, then every chunk is looked up in the
-//! backing store, then the `.ko` itself is stored. Only after that does the link need its sharer no more.
+//! backing store, then the share of each single file is stored, by which others find it who know the file under
+//! another share's name, then the `.ko` itself. Only after that does the link need its sharer no more.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -15,8 +17,10 @@ use crate::transfer::MetainfoFetch;
 use crate::transfer::metainfo_fetch::Fetched;
 use crate::wire::frame::{Frame, Reason, RequestId};
 
-/// Most look-ups at once for one share.
+/// Most look-ups, or shares of single files being stored, at once for one share.
 const WINDOW: usize = 16;
+/// Bytes of shares of single files being stored for one share, beyond which no other is begun.
+const MAX_FILING: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Keeping {
@@ -33,7 +37,48 @@ pub(super) enum Stage {
     Asking,
     Fetching(MetainfoFetch),
     Checking(Check),
+    Filing(Filing),
     Storing,
+}
+
+/// Storing the shares of single files.
+#[derive(Debug)]
+pub(super) struct Filing {
+    metainfo: Metainfo,
+    /// Files not begun.
+    files: Range<u32>,
+    open: usize,
+    open_bytes: u64,
+}
+
+impl Filing {
+    fn new(metainfo: Metainfo) -> Self {
+        let files = 0..metainfo.files().len() as u32;
+        Self { metainfo, files, open: 0, open_bytes: 0 }
+    }
+
+    /// The share of the next file, if the window has room. A file of one piece needs none: its root names its
+    /// only chunk.
+    fn next(&mut self) -> Option<Metainfo> {
+        if self.open >= WINDOW || self.open_bytes >= MAX_FILING {
+            return None;
+        }
+        let cut = |file: &u32| self.metainfo.files()[*file as usize].pieces.len() > 1;
+        let file = self.files.find(cut)?;
+        let share = self.metainfo.share_of_file(file)?;
+        self.open += 1;
+        self.open_bytes += share.raw().len() as u64;
+        Some(share)
+    }
+
+    fn stored(&mut self, bytes: u64) {
+        self.open -= 1;
+        self.open_bytes -= bytes;
+    }
+
+    fn is_done(&self) -> bool {
+        self.open == 0 && self.files.is_empty()
+    }
 }
 
 /// Looking up every chunk of a share.
@@ -134,12 +179,42 @@ impl Worker {
                 continue;
             }
             if check.is_done() {
-                let (info_hash, ko) = (keeping.info_hash, check.metainfo.raw().clone());
+                keeping.stage = Stage::Filing(Filing::new(check.metainfo.clone()));
+                self.file_more(now, id);
+            }
+            break;
+        }
+    }
+
+    /// Stores more shares of single files; once all are stored, the `.ko`.
+    fn file_more(&mut self, now: Instant, id: KeepingId) {
+        while let Some(keeping) = self.keepings.get_mut(&id)
+            && let Stage::Filing(filing) = &mut keeping.stage
+        {
+            if let Some(share) = filing.next() {
+                let ko = share.raw().clone();
+                let ticket = self.question(Question::PutFile { keeping: id, bytes: ko.len() as u64 });
+                self.store.put_torrent(now, ticket, share.info_hash(), ko);
+                continue;
+            }
+            if filing.is_done() {
+                let (info_hash, ko) = (keeping.info_hash, filing.metainfo.raw().clone());
                 keeping.stage = Stage::Storing;
                 let ticket = self.question(Question::PutMetainfo(id));
                 self.store.put_torrent(now, ticket, info_hash, ko);
             }
             break;
+        }
+    }
+
+    pub(super) fn file_stored(&mut self, now: Instant, id: KeepingId, bytes: u64, result: Result<(), StoreError>) {
+        let Some(Keeping { stage: Stage::Filing(filing), .. }) = self.keepings.get_mut(&id) else { return };
+        match result {
+            Ok(()) => {
+                filing.stored(bytes);
+                self.file_more(now, id);
+            }
+            Err(error) => self.end_keeping(id, Err(reason_of(&error))),
         }
     }
 

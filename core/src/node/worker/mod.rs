@@ -129,6 +129,7 @@ enum Question {
     Metainfo { conn: ConnId, request: RequestId, offset: u32 },
     Kept(KeepingId),
     Check(KeepingId),
+    PutFile { keeping: KeepingId, bytes: u64 },
     PutMetainfo(KeepingId),
 }
 
@@ -472,6 +473,7 @@ impl Worker {
                     self.pulling -= u64::from(chunk.length());
                     self.settle_offer(chunk, result);
                 }
+                Some(Question::PutFile { keeping, bytes }) => self.file_stored(now, keeping, bytes, result),
                 Some(Question::PutMetainfo(id)) => {
                     self.end_keeping(id, result.map_err(|error| reason_of(&error)));
                 }
