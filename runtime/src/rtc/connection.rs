@@ -312,7 +312,15 @@ impl Task {
         loop {
             tokio::select! {
                 biased;
-                over = &mut self.over => return ended(over),
+                over = &mut self.over => {
+                    // The machine may have sent and closed as soon as it heard that the channel is open.
+                    while let Ok(event) = from_stack.try_recv() {
+                        if matches!(event, Event::Open) {
+                            self.begin_writing();
+                        }
+                    }
+                    return ended(over);
+                }
                 Some(event) = from_stack.recv() => match event {
                     Event::Channel(channel) => {
                         if let Err(reason) = check_channel(&*channel).await {
@@ -427,9 +435,9 @@ async fn read(
     while let Some(event) = channel.poll().await {
         let delivered = match event {
             DataChannelEvent::OnOpen => {
-                let opened = sink.send(RtcEvent::Open { conn }).await;
+                // First: whoever hears that it is open may close it at once.
                 let _ = events.send(Event::Open);
-                opened
+                sink.send(RtcEvent::Open { conn }).await
             }
             DataChannelEvent::OnMessage(message) => {
                 sink.send(RtcEvent::Message { conn, data: message.data.freeze() }).await

@@ -62,7 +62,7 @@ impl Side {
             match self.event().await {
                 RtcEvent::Message { data, .. } => messages.push(data),
                 RtcEvent::Sent { .. } => {}
-                other => panic!("not a message: {other:?}"),
+                other => panic!("not a message after {}: {other:?}", messages.len()),
             }
         }
         messages
