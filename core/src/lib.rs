@@ -4,6 +4,7 @@
 //! that could differ between runs. Servers, terminal, browser and simulators drive the same machines.
 
 pub mod auth;
+pub mod cluster;
 pub mod id;
 pub mod link;
 pub mod machine;

@@ -5,3 +5,4 @@ pub mod codec;
 pub mod frame;
 pub mod signal;
 pub mod signal_codec;
+pub mod sync;
