@@ -3,6 +3,7 @@
 //! a clock.
 
 pub mod epoch;
+pub mod saved;
 
 use std::fmt;
 
