@@ -156,8 +156,10 @@ impl Uplink {
             (State::Connecting { .. }, _) => self.lose(now, "it did not welcome us first".into()),
             (State::Welcomed { heard, asked }, message) => {
                 (*heard, *asked) = (now, false);
-                if !matches!(message, FromFront::Pong {}) {
-                    self.out.push(UplinkOutput::Message(message));
+                match message {
+                    FromFront::Pong {} => {}
+                    FromFront::Probe {} => self.send(&ToFront::Alive {}),
+                    message => self.out.push(UplinkOutput::Message(message)),
                 }
             }
             (State::Waiting { .. } | State::Closed, _) => {}

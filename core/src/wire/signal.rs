@@ -17,6 +17,8 @@ pub const MAX_CANDIDATE: usize = 1024;
 pub const MAX_WORDS: usize = 256;
 /// Most bytes in the name of a worker.
 pub const MAX_NAME: usize = 64;
+/// Most bytes in the name of a region.
+pub const MAX_REGION: usize = 32;
 /// Largest capacity of a worker.
 pub const MAX_CAPACITY: u16 = 1000;
 /// Most bytes in a URL.
@@ -63,6 +65,10 @@ pub enum ToFront {
     },
     /// Are you there?
     Ping {},
+    /// Answer to `probe`.
+    Alive {},
+    /// From a worker: I am about to leave, assign me to nobody any more.
+    Draining {},
 }
 
 /// From a front to its client.
@@ -102,6 +108,9 @@ pub enum FromFront {
     },
     /// Yes.
     Pong {},
+    /// To a worker: answer with `alive`, at once. A front that has sent one goes on sending them, so that a worker
+    /// notices when its front falls silent.
+    Probe {},
 }
 
 /// How two clients come to a data channel.
@@ -152,6 +161,9 @@ pub struct WorkerHello {
     pub capacity: u16,
     /// Where it serves HTTP, such as `http://192.0.2.1:8081`.
     pub http: String,
+    /// Where it stands, such as `eu-west`: at most [`MAX_REGION`] of `A-Z a-z 0-9 . _ -`; empty if it does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
     /// Unix milliseconds at which `mac` was made; later in every hello of this name.
     pub timestamp_ms: u64,
     /// HMAC-SHA256 over `name:timestamp_ms` with the shared key, in hexadecimal.

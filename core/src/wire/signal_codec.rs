@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::signal::{
-    Bootstrap, ErrorCode, FromFront, IceServer, MAX_CANDIDATE, MAX_CAPACITY, MAX_MESSAGE, MAX_NAME, MAX_SAMPLE,
-    MAX_SDP, MAX_SERVERS, MAX_URL, MAX_WORDS, Role, Signal, ToFront, VERSION, WorkerHello, WorkerInfo,
+    Bootstrap, ErrorCode, FromFront, IceServer, MAX_CANDIDATE, MAX_CAPACITY, MAX_MESSAGE, MAX_NAME, MAX_REGION,
+    MAX_SAMPLE, MAX_SDP, MAX_SERVERS, MAX_URL, MAX_WORDS, Role, Signal, ToFront, VERSION, WorkerHello, WorkerInfo,
 };
 
 /// Why bytes are not a signaling message. Its text is safe to log and short.
@@ -73,7 +73,9 @@ impl ToFront {
             }
             Self::Signal { body: Signal::Unreachable {}, .. } => rule(false, "kind", "one that a client sends"),
             Self::Signal { body, .. } => body.check(),
-            Self::Announce { .. } | Self::Leave { .. } | Self::Ping {} => Ok(()),
+            Self::Announce { .. } | Self::Leave { .. } | Self::Ping {} | Self::Alive {} | Self::Draining {} => {
+                Ok(())
+            }
         }
     }
 }
@@ -108,7 +110,7 @@ impl FromFront {
             Self::Peers { peers, .. } => rule(peers.len() <= MAX_SAMPLE, "peers", "at most 32"),
             Self::Signal { body, .. } => body.check(),
             Self::Error { message, .. } => rule(is_words(message), "message", WORDS),
-            Self::Pong {} => Ok(()),
+            Self::Pong {} | Self::Probe {} => Ok(()),
         }
     }
 }
@@ -139,6 +141,7 @@ impl WorkerHello {
     fn check(&self) -> Result<(), SignalError> {
         rule(is_worker_name(&self.name), "name", NAME)?;
         rule((1..=MAX_CAPACITY).contains(&self.capacity), "capacity", "1 to 1000")?;
+        rule(is_region(&self.region), "region", REGION)?;
         rule(is_http_url(&self.http), "http", URL)
     }
 }
@@ -183,8 +186,18 @@ impl IceServer {
 /// Whether `name` can name a worker: 1 to [`MAX_NAME`] of `A-Z a-z 0-9 . _ -`.
 #[must_use]
 pub fn is_worker_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_of_a_name)
+}
+
+/// Whether `region` can name a region, or is empty and names none: at most [`MAX_REGION`] of
+/// `A-Z a-z 0-9 . _ -`.
+#[must_use]
+pub fn is_region(region: &str) -> bool {
+    region.len() <= MAX_REGION && region.bytes().all(is_of_a_name)
+}
+
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
 /// Whether `url` is an absolute `http` or `https` URL of at most [`MAX_URL`] visible ASCII characters, with a
@@ -217,6 +230,7 @@ fn is_host(host: &str) -> bool {
 }
 
 const NAME: &str = "1 to 64 of A-Z a-z 0-9 . _ -";
+const REGION: &str = "at most 32 of A-Z a-z 0-9 . _ -";
 const URL: &str = "http://HOST[:PORT][/PATH] or the same with https";
 const WORDS: &str = "at most 256 bytes without control characters";
 
@@ -323,9 +337,9 @@ mod tests {
     fn to_front() -> impl Strategy<Value = ToFront> {
         let role = prop_oneof![
             Just(Role::Peer {}),
-            (name(), 1..=1000u16, url(), any::<u64>(), digest()).prop_map(
-                |(name, capacity, http, timestamp_ms, mac)| {
-                    Role::Worker(WorkerHello { name, capacity, http, timestamp_ms, mac })
+            (name(), 1..=1000u16, url(), "[A-Za-z0-9._-]{0,32}", any::<u64>(), digest()).prop_map(
+                |(name, capacity, http, region, timestamp_ms, mac)| {
+                    Role::Worker(WorkerHello { name, capacity, http, region, timestamp_ms, mac })
                 }
             ),
         ];
@@ -340,6 +354,8 @@ mod tests {
                 body
             }),
             Just(ToFront::Ping {}),
+            Just(ToFront::Alive {}),
+            Just(ToFront::Draining {}),
         ]
     }
 
@@ -361,6 +377,7 @@ mod tests {
                 .prop_map(|(from, session, body)| FromFront::Signal { from: PeerId(from), session, body }),
             (code, words()).prop_map(|(code, message)| FromFront::Error { code, message }),
             Just(FromFront::Pong {}),
+            Just(FromFront::Probe {}),
         ]
     }
 
@@ -472,6 +489,23 @@ mod tests {
         assert_eq!(error.to_text(), r#"{"type":"error","code":"not-welcomed","message":"hello must come first"}"#);
         assert_eq!(FromFront::Assign { worker: None }.to_text(), r#"{"type":"assign"}"#);
         assert_eq!(ToFront::Ping {}.to_text(), r#"{"type":"ping"}"#);
+        assert_eq!(FromFront::Probe {}.to_text(), r#"{"type":"probe"}"#);
+        assert_eq!(ToFront::Alive {}.to_text(), r#"{"type":"alive"}"#);
+        assert_eq!(ToFront::Draining {}.to_text(), r#"{"type":"draining"}"#);
+        let worker = |region: &str| {
+            let (name, http) = ("w".to_owned(), "http://w".to_owned());
+            let (region, mac) = (region.to_owned(), peer.0);
+            let hello = WorkerHello { name, capacity: 100, http, region, timestamp_ms: 1, mac };
+            ToFront::Hello { version: 1, id: peer, role: Role::Worker(hello) }.to_text()
+        };
+        let role = r#""is":"worker","name":"w","capacity":100,"http":"http://w""#;
+        let told = |region: &str| {
+            format!(
+                r#"{{"type":"hello","version":1,"id":"{id}","role":{{{role}{region},"timestamp_ms":1,"mac":"{id}"}}}}"#
+            )
+        };
+        assert_eq!(worker(""), told(""));
+        assert_eq!(worker("eu-1"), told(r#","region":"eu-1""#));
     }
 
     #[test]
@@ -495,6 +529,11 @@ mod tests {
         assert_eq!(worker("w", 0, "http://h"), "capacity must be 1 to 1000");
         assert_eq!(worker("w", 1001, "http://h"), "capacity must be 1 to 1000");
         assert_eq!(worker("w", 100, "ftp://h"), format!("http must be {URL}"));
+        for region in ["eu west", "\u{e9}", &long(33)] {
+            let text = json!({"type": "hello", "version": 1, "id": id, "role": {"is": "worker", "name": "w",
+                "capacity": 100, "http": "http://h", "region": region, "timestamp_ms": 1, "mac": id}});
+            assert_eq!(fault(&text.to_string()), format!("region must be {REGION}"), "{region:?}");
+        }
         assert_eq!(signal(json!({"kind": "offer", "sdp": ""})), "sdp must be 1 to 32768 bytes");
         assert_eq!(signal(json!({"kind": "answer", "sdp": long(32769)})), "sdp must be 1 to 32768 bytes");
         assert!(signal(json!({"kind": "candidate", "candidate": long(1025)})).starts_with("candidate must"));

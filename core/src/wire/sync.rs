@@ -3,6 +3,7 @@
 use crate::cluster::FrontId;
 use crate::cluster::epoch::{Epoch, EpochNumber};
 use crate::id::{InfoHash, PeerId};
+pub use crate::wire::signal::MAX_REGION;
 use crate::wire::signal::Signal;
 
 /// Version of this protocol, told in the handshake.
@@ -11,8 +12,6 @@ pub const VERSION: u16 = 1;
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// Most bytes of rows in one [`RowsPart`].
 pub const MAX_ROWS_BYTES: usize = 60 * 1024;
-/// Most bytes in the name of a region.
-pub const MAX_REGION: usize = 32;
 
 /// From one front to another.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use kollator_core::rtc::RtcEvent;
 use kollator_core::store::EffectDone;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
 use super::lanes;
@@ -22,6 +22,7 @@ use super::tasks::Tasks;
 use crate::blocking::Blocking;
 use crate::driver::{self, Handle, Host};
 use crate::event::{EventSink, Stopped};
+use crate::http::front::system_clock;
 use crate::link::{FrontUrl, Link};
 use crate::net::Net;
 use crate::rtc::Transport;
@@ -29,6 +30,8 @@ use crate::storage::StoreDriver;
 
 /// Longest wait, once drained, for connections to send what is queued and close.
 const GRACE: Duration = Duration::from_secs(3);
+/// How often the machine is told the wall clock.
+const CLOCK_EVERY: Duration = Duration::from_secs(60);
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -78,6 +81,7 @@ impl WorkerNode {
         let (handle, mailbox) = driver::mailbox();
         let transport = transport(handle.sink(WorkerInput::Rtc))?;
         let (tasks, panics) = Tasks::new();
+        tasks.spawn(tell_time(handle.clone()));
         let hash = |(ticket, data): (Ticket, Bytes)| (ticket, HashedBlocks::compute(data));
         let hashed = |(ticket, blocks)| WorkerInput::Hashed { ticket, blocks };
         let host = WorkerHost {
@@ -123,6 +127,16 @@ impl WorkerNode {
     pub async fn broken_down(&mut self) {
         // How it ended was said by the panic itself.
         let _ = (&mut self.task).await;
+    }
+}
+
+async fn tell_time(handle: Handle<Worker>) {
+    let mut ticks = interval(CLOCK_EVERY);
+    loop {
+        ticks.tick().await;
+        if handle.send(WorkerInput::Clock { unix_ms: system_clock() }).await.is_err() {
+            return;
+        }
     }
 }
 

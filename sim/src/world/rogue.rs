@@ -71,7 +71,9 @@ impl World {
                 let http = "http://192.0.2.66:80".into();
                 let mac = Digest([self.rng.next_u64() as u8; 32]);
                 let timestamp_ms = self.unix_ms();
-                let role = Role::Worker(WorkerHello { name, capacity: 1000, http, timestamp_ms, mac });
+                let region = String::new();
+                let hello = WorkerHello { name, capacity: 1000, http, region, timestamp_ms, mac };
+                let role = Role::Worker(hello);
                 ToFront::Hello { version: VERSION, id, role }
             }
         };

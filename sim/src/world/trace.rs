@@ -75,6 +75,7 @@ impl Trace {
                 }
             }
             WorkerInput::Hashed { ticket, .. } => self.word(ticket.0),
+            WorkerInput::Clock { unix_ms } => self.word(*unix_ms),
             WorkerInput::Drain => self.word(2),
         }
     }

@@ -1,5 +1,6 @@
 //! How often something may happen. Eight bytes of state for each one that is watched.
 
+use core::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::machine::Instant;
@@ -26,6 +27,14 @@ impl Meter {
             self.0 = earned_back;
         }
         fits
+    }
+}
+
+/// What counts as one address for limits: an IPv4 address, or an IPv6 /64, which is one household.
+pub(super) fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The front's decisions: who is welcome, who serves whom, what goes where, who has to leave. Never sends to a
 //! client after closing it, never delivers for one that is not welcomed.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::budget::Meter;
+use super::budget::{Meter, network};
 use super::{ClientId, FrontConfig, FrontEvent, FrontInput, FrontOutput, FrontStatus, WorkerStatus};
 use crate::auth::Gate;
 use crate::id::PeerId;
@@ -235,6 +235,7 @@ impl Front {
                 }
             }
             (Ok(ToFront::Ping {}), Some(_)) => self.send(client, &FromFront::Pong {}),
+            (Ok(ToFront::Alive {} | ToFront::Draining {}), Some(_)) => {}
         }
     }
 
@@ -252,7 +253,7 @@ impl Front {
     }
 
     fn worker_hello(&mut self, now: Instant, client: ClientId, id: PeerId, hello: WorkerHello) {
-        let WorkerHello { name, capacity, http, timestamp_ms, mac } = hello;
+        let WorkerHello { name, capacity, http, timestamp_ms, mac, .. } = hello;
         let unix_ms = self.clock.1.saturating_add(now.since(self.clock.0).as_millis() as u64);
         if let Err(refusal) = self.gate.admit(unix_ms, &name, timestamp_ms, &mac) {
             let ip = self.clients[&client].ip;
@@ -450,13 +451,5 @@ impl Front {
         for client in clients {
             self.remove(client, reason);
         }
-    }
-}
-
-/// What counts as one address for limits: an IPv4 address, or an IPv6 /64, which is one household.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
     }
 }

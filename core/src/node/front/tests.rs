@@ -54,6 +54,7 @@ fn worker_hello(id: u8, name: &str, timestamp_ms: u64, key: &SharedKey) -> Strin
         name: name.to_owned(),
         capacity: 100,
         http: format!("http://{name}:8081"),
+        region: String::new(),
         timestamp_ms,
         mac: key.token(name, timestamp_ms),
     };

@@ -305,7 +305,7 @@ impl Peer {
             FromFront::Error { message, .. } => {
                 self.out.push(PeerOutput::Event(PeerEvent::FrontComplained { message }));
             }
-            FromFront::Welcome(_) | FromFront::Pong {} => {}
+            FromFront::Welcome(_) | FromFront::Pong {} | FromFront::Probe {} => {}
         }
     }
 

@@ -26,6 +26,12 @@ pub enum WorkerInput {
         /// Blocks and hashes.
         blocks: HashedBlocks,
     },
+    /// The wall clock. To be told every minute or so: clocks are set while a worker runs, and fronts judge its
+    /// proof by theirs.
+    Clock {
+        /// Unix milliseconds.
+        unix_ms: u64,
+    },
     /// Take no new work, finish what is open, then say [`WorkerOutput::Drained`].
     Drain,
 }

@@ -4,6 +4,7 @@
 //! together in memory, stores it, and acknowledges it once the backing store has it. It never acknowledges
 //! before, and never keeps a byte that did not prove itself.
 
+mod clock;
 mod io;
 mod keeping;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lru::LruCache;
 
+use self::clock::ProofClock;
 pub use self::io::*;
 use self::keeping::{Keeping, Stage};
 use crate::auth::SharedKey;
@@ -59,6 +61,8 @@ pub struct WorkerConfig {
     pub capacity: u16,
     /// Where we serve HTTP.
     pub http: String,
+    /// Where we stand, as a hello has it; empty if we don't say.
+    pub region: String,
     /// What proves to fronts that we belong to them.
     pub key: SharedKey,
     /// Unix milliseconds at the machine's beginning.
@@ -86,6 +90,7 @@ impl WorkerConfig {
             name,
             capacity: 100,
             http,
+            region: String::new(),
             key,
             unix_ms,
             seed,
@@ -137,6 +142,7 @@ enum Question {
 #[derive(Debug)]
 pub struct Worker {
     config: WorkerConfig,
+    clock: ProofClock,
     uplink: Uplink,
     sessions: Sessions,
     upload: Upload,
@@ -182,6 +188,7 @@ impl Worker {
             ..DownloadConfig::default()
         };
         Self {
+            clock: ProofClock::new(config.unix_ms),
             uplink: Uplink::new(config.fronts, rng.next_u64()),
             sessions: Sessions::new(sessions, rng.next_u64() as u32),
             upload: Upload::new(config.upload.clone()),
@@ -276,6 +283,14 @@ impl Worker {
         }
     }
 
+    fn drain(&mut self) {
+        if !self.draining {
+            self.draining = true;
+            self.sessions.close_doors();
+            self.uplink.send(&ToFront::Draining {});
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.upload.is_idle() && self.offered.is_empty() && self.keepings.is_empty() && self.questions.is_empty()
     }
@@ -284,14 +299,20 @@ impl Worker {
         match output {
             UplinkOutput::Link(command) => self.out.push(WorkerOutput::Link(command)),
             UplinkOutput::Greet => {
-                let timestamp_ms = self.config.unix_ms + now.as_nanos() / 1_000_000;
+                let timestamp_ms = self.clock.next(now);
                 let name = self.config.name.clone();
                 let mac = self.config.key.token(&name, timestamp_ms);
                 let (capacity, http) = (self.config.capacity, self.config.http.clone());
-                let role = Role::Worker(WorkerHello { name, capacity, http, timestamp_ms, mac });
+                let region = self.config.region.clone();
+                let role = Role::Worker(WorkerHello { name, capacity, http, region, timestamp_ms, mac });
                 self.uplink.greet(&ToFront::Hello { version: VERSION, id: self.config.id, role });
             }
-            UplinkOutput::Welcome(_) => self.out.push(WorkerOutput::Event(WorkerEvent::Online)),
+            UplinkOutput::Welcome(_) => {
+                self.out.push(WorkerOutput::Event(WorkerEvent::Online));
+                if self.draining {
+                    self.uplink.send(&ToFront::Draining {});
+                }
+            }
             UplinkOutput::Message(FromFront::Signal { from, session, body }) => {
                 if !self.banned.contains(&from) {
                     self.sessions.signal(now, from, session, body);
@@ -675,10 +696,8 @@ impl Machine for Worker {
             WorkerInput::Rtc(event) => self.sessions.rtc(now, event),
             WorkerInput::Store(done) => self.store.done(now, done),
             WorkerInput::Hashed { ticket, blocks } => self.pull.hashed(now, ticket, blocks),
-            WorkerInput::Drain => {
-                self.draining = true;
-                self.sessions.close_doors();
-            }
+            WorkerInput::Clock { unix_ms } => self.clock.set(now, unix_ms),
+            WorkerInput::Drain => self.drain(),
         }
         self.pump(now);
         if self.next_wake().is_some_and(|at| at <= now) {

@@ -69,6 +69,7 @@ impl Server {
             name: name.to_owned(),
             capacity: 100,
             http: "http://127.0.0.1:9".to_owned(),
+            region: String::new(),
             timestamp_ms,
             mac: key().token(name, timestamp_ms),
         };
