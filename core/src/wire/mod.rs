@@ -6,3 +6,4 @@ pub mod frame;
 pub mod signal;
 pub mod signal_codec;
 pub mod sync;
+pub mod sync_codec;

@@ -123,17 +123,23 @@ impl Signal {
     }
 
     fn check(&self) -> Result<(), SignalError> {
-        match self {
+        self.broken_rule().map_or(Ok(()), |(field, expected)| rule(false, field, expected))
+    }
+
+    /// The field that breaks its rule, and the rule.
+    pub(super) fn broken_rule(&self) -> Option<(&'static str, &'static str)> {
+        let (holds, field, expected) = match self {
             Self::Offer { sdp } | Self::Answer { sdp } => {
-                rule((1..=MAX_SDP).contains(&sdp.len()), "sdp", "1 to 32768 bytes")
+                ((1..=MAX_SDP).contains(&sdp.len()), "sdp", "1 to 32768 bytes")
             }
             Self::Candidate { candidate } => {
                 let fits = candidate.len() <= MAX_CANDIDATE && !candidate.contains(char::is_control);
-                rule(fits, "candidate", "at most 1024 bytes without control characters")
+                (fits, "candidate", "at most 1024 bytes without control characters")
             }
-            Self::Bye { reason } => rule(is_words(reason), "reason", WORDS),
-            Self::Unreachable {} => Ok(()),
-        }
+            Self::Bye { reason } => (is_words(reason), "reason", WORDS),
+            Self::Unreachable {} => return None,
+        };
+        (!holds).then_some((field, expected))
     }
 }
 
@@ -229,9 +235,9 @@ fn is_host(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
-const NAME: &str = "1 to 64 of A-Z a-z 0-9 . _ -";
-const REGION: &str = "at most 32 of A-Z a-z 0-9 . _ -";
-const URL: &str = "http://HOST[:PORT][/PATH] or the same with https";
+pub(super) const NAME: &str = "1 to 64 of A-Z a-z 0-9 . _ -";
+pub(super) const REGION: &str = "at most 32 of A-Z a-z 0-9 . _ -";
+pub(super) const URL: &str = "http://HOST[:PORT][/PATH] or the same with https";
 const WORDS: &str = "at most 256 bytes without control characters";
 
 fn is_words(text: &str) -> bool {

@@ -6,12 +6,14 @@ use crate::id::{InfoHash, PeerId};
 pub use crate::wire::signal::MAX_REGION;
 use crate::wire::signal::Signal;
 
-/// Version of this protocol, told in the handshake.
+/// Version of this protocol, told in the handshake; its low byte begins every message.
 pub const VERSION: u16 = 1;
 /// Most bytes in one message.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// Most bytes of rows in one [`RowsPart`].
 pub const MAX_ROWS_BYTES: usize = 60 * 1024;
+/// Largest term, count, incarnation or time on the wire: far below where adding to one could overflow.
+pub const MAX_NUMBER: u64 = 1 << 62;
 
 /// From one front to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,12 +87,13 @@ pub enum ElectionMessage {
     },
 }
 
-/// What a front knows of one author's rows.
+/// What a front knows of one author's rows. While it gathers a snapshot, `number` is below `floor`: it has the
+/// rows up to `number` of a snapshot that will be whole at `floor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthorDigest {
     /// Whose rows.
     pub author: FrontId,
-    /// Which life of that front.
+    /// Which life of that front, from 1.
     pub incarnation: u64,
     /// It knows every change of that life up to this number.
     pub number: u64,
@@ -100,30 +103,43 @@ pub struct AuthorDigest {
 
 /// Some of an author's rows: all that changed after one number and up to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowsPart {
+pub struct RowsPart<K = RowKey, V = RowValue> {
     /// Whose rows.
     pub author: FrontId,
-    /// Which life of that front.
+    /// Which life of that front, from 1.
     pub incarnation: u64,
     /// Changes after this number; 0 in the first part of a snapshot.
     pub after: u64,
     /// Changes up to this number.
     pub upto: u64,
-    /// Whether this belongs to a snapshot: what the receiver has between these numbers and is not here is gone.
+    /// Removals up to this number are not told.
+    pub floor: u64,
+    /// Whether this belongs to a snapshot: once parts of it reach `floor`, they replace all that the receiver has
+    /// of the author.
     pub snapshot: bool,
     /// The rows, by rising number.
-    pub rows: Vec<Row>,
+    pub rows: Vec<Row<K, V>>,
+}
+
+impl<K, V> RowsPart<K, V> {
+    /// Whether the rows rise by number from after `after` up to `upto`.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        let mut last = self.after;
+        let rising = self.rows.iter().all(|row| core::mem::replace(&mut last, row.number) < row.number);
+        rising && last <= self.upto
+    }
 }
 
 /// Something an author says of a worker or client of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct Row<K = RowKey, V = RowValue> {
     /// What it is about.
-    pub key: RowKey,
+    pub key: K,
     /// The author's count of changes when it last changed.
     pub number: u64,
     /// What holds; absent once nothing does. Its kind is that of the key.
-    pub value: Option<RowValue>,
+    pub value: Option<V>,
 }
 
 /// What a row is about.
