@@ -76,7 +76,7 @@ pub trait Machine {
 }
 
 /// The FIFO of outputs inside a machine.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Outbox<T>(VecDeque<T>);
 
 impl<T> Default for Outbox<T> {
@@ -103,7 +103,7 @@ pub(crate) fn earliest(wakes: impl IntoIterator<Item = Option<Instant>>) -> Opti
 }
 
 /// A small, fast, seeded generator (SplitMix64, Steele et al. 2014): spreads choices, protects nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rng(u64);
 
 impl Rng {

@@ -2,6 +2,7 @@
 //! whom. Each is a small machine of its own; a front routes between them. None of them knows a socket, a disk or
 //! a clock.
 
+pub mod election;
 pub mod epoch;
 pub mod saved;
 

@@ -45,7 +45,7 @@ pub enum SyncMessage {
 }
 
 /// What fronts say to elect a leader; the rules are in `docs/election.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ElectionMessage {
     /// Would you vote for me in this term?
     PreVote {
@@ -71,11 +71,11 @@ pub enum ElectionMessage {
         /// Whether you have my vote in it.
         granted: bool,
     },
-    /// I lead this term.
+    /// I lead this term; or, of term 0 which nobody leads, a question: which term are you in?
     Heartbeat {
         /// The term.
         term: u64,
-        /// Rises with every round of heartbeats.
+        /// Rises with every round of heartbeats. Of a question, any number.
         round: u64,
     },
     /// I follow you.
