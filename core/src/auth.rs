@@ -50,6 +50,12 @@ impl SharedKey {
         Digest(self.mac(name, timestamp_ms).finalize().into_bytes().into())
     }
 
+    /// An HMAC-SHA256 under this key, begun with `purpose`. To be another thing than every [`Self::token`], a
+    /// purpose begins with a byte that no name has.
+    pub(crate) fn hmac(&self, purpose: &[u8]) -> Hmac<Sha256> {
+        self.0.clone().chain_update(purpose)
+    }
+
     fn mac(&self, name: &str, timestamp_ms: u64) -> Hmac<Sha256> {
         self.0.clone().chain_update(name).chain_update(":").chain_update(timestamp_ms.to_string())
     }

@@ -2,8 +2,10 @@
 //! whom. Each is a small machine of its own; a front routes between them. None of them knows a socket, a disk or
 //! a clock.
 
+pub mod channel;
 pub mod election;
 pub mod epoch;
+pub mod roster;
 pub mod saved;
 
 use std::fmt;
