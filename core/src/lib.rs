@@ -3,6 +3,7 @@
 //! Nothing in this crate does I/O, reads a clock, rolls dice, starts a thread or depends on an iteration order
 //! that could differ between runs. Servers, terminal, browser and simulators drive the same machines.
 
+pub mod allow;
 pub mod auth;
 pub mod cluster;
 pub mod id;

@@ -5,6 +5,7 @@
 pub mod channel;
 pub mod election;
 pub mod epoch;
+pub mod health;
 pub mod roster;
 pub mod saved;
 

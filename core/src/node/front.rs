@@ -6,15 +6,17 @@ mod config;
 mod machine;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use core::net::IpAddr;
 
 use bytes::Bytes;
 use serde::Serialize;
 
-pub use self::budget::Budget;
+pub use self::budget::{Budget, PerNetwork};
 pub use self::config::FrontConfig;
 pub use self::machine::Front;
+pub use self::workers::{Enrolled, Enrolment, RosterFull, RosterOutput, WorkerRoster};
 use crate::id::PeerId;
 
 /// A front's own name for one WebSocket, chosen by the driver, never reused.

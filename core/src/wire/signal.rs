@@ -221,7 +221,7 @@ pub enum ErrorCode {
     NotWelcomed,
     /// The other side speaks another version.
     Version,
-    /// The worker's proof is wrong, stale or replayed.
+    /// The worker's proof is wrong, stale or replayed, or no worker may connect from where it is.
     Unauthorized,
     /// Someone with that name is connected.
     NameTaken,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Budget;
+use crate::allow::AllowList;
 use crate::auth::SharedKey;
+use crate::cluster::health::HealthConfig;
 use crate::ring::DEFAULT_REPLICAS;
 use crate::swarm::SwarmLimits;
 use crate::wire::signal::IceServer;
@@ -37,6 +39,10 @@ pub struct FrontConfig {
     pub max_clients_per_ip: usize,
     /// Most workers.
     pub max_workers: usize,
+    /// Where workers may connect from.
+    pub worker_networks: AllowList,
+    /// How the health of workers is judged.
+    pub health: HealthConfig,
     /// Messages a client may send.
     pub messages: Budget,
     /// Faults that are borne with; one more closes.
@@ -48,7 +54,7 @@ pub struct FrontConfig {
 impl FrontConfig {
     /// The usual settings and limits.
     #[must_use]
-    pub const fn new(key: SharedKey, unix_ms: u64, seed: u64) -> Self {
+    pub fn new(key: SharedKey, unix_ms: u64, seed: u64) -> Self {
         let heartbeat_seconds = 30;
         Self {
             key,
@@ -64,6 +70,8 @@ impl FrontConfig {
             max_clients: 16_384,
             max_clients_per_ip: 1024,
             max_workers: 1024,
+            worker_networks: AllowList::default(),
+            health: HealthConfig::default(),
             messages: Budget { burst: 200, interval: Duration::from_millis(20) },
             faults: Budget { burst: 8, interval: Duration::from_secs(60) },
             swarms: SwarmLimits {

@@ -254,9 +254,14 @@ impl Front {
 
     fn worker_hello(&mut self, now: Instant, client: ClientId, id: PeerId, hello: WorkerHello) {
         let WorkerHello { name, capacity, http, timestamp_ms, mac, .. } = hello;
+        let ip = self.clients[&client].ip;
+        if !self.config.worker_networks.allows(ip) {
+            self.audit(ip, format!("claimed to be worker {name} from an address that is not on the allow-list"));
+            self.refuse(client, ErrorCode::Unauthorized, "no worker may connect from your address");
+            return;
+        }
         let unix_ms = self.clock.1.saturating_add(now.since(self.clock.0).as_millis() as u64);
         if let Err(refusal) = self.gate.admit(unix_ms, &name, timestamp_ms, &mac) {
-            let ip = self.clients[&client].ip;
             self.audit(ip, format!("claimed to be worker {name}: {refusal}"));
             self.refuse(client, ErrorCode::Unauthorized, &refusal.to_string());
             return;

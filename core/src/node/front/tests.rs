@@ -475,6 +475,25 @@ fn a_proof_that_is_forged_stale_or_replayed_is_refused_and_audited() {
 }
 
 #[test]
+fn a_worker_outside_the_allow_list_is_refused_before_its_proof_is_used() {
+    let worker_networks = "192.0.5.0/24".parse().expect("a list");
+    let mut world = World::new(FrontConfig { worker_networks, ..config() });
+    let outside = world.connect(ip(0));
+    let hello = worker_hello(11, "w1", UNIX_MS, &key());
+    let heard = world.say(outside, hello.as_str());
+    assert_eq!(heard.error_to(outside), Some(ErrorCode::Unauthorized));
+    assert!(heard.is_closed(outside));
+    let [FrontEvent::Audit { ip: from, offence }] = &heard.events[..] else { panic!("audited") };
+    assert_eq!(*from, ip(0));
+    assert!(offence.contains("w1 from an address that is not on the allow-list"), "{offence}");
+    let inside = world.connect(ip(10));
+    world.say(inside, hello);
+    assert!(world.is_open(inside));
+    assert_eq!(world.front.status().workers.len(), 1);
+    world.peer(1, ip(0));
+}
+
+#[test]
 fn the_wall_clock_is_followed() {
     let mut world = World::new(config());
     world.step(FrontInput::Clock { unix_ms: UNIX_MS + 3_600_000 });
