@@ -22,7 +22,7 @@ use crate::rtc::{ConnId, RtcCommand};
 use crate::session::{Sessions, SessionsConfig, SessionsOutput};
 use crate::transfer::metainfo_fetch::part_of;
 use crate::transfer::{Upload, UploadConfig, UploadOutput};
-use crate::uplink::{Uplink, UplinkOutput};
+use crate::uplink::{Uplink, UplinkConfig, UplinkOutput};
 use crate::wire::frame::{Frame, Reason, RequestId};
 use crate::wire::signal::{FromFront, Role, ToFront, VERSION, WorkerInfo};
 
@@ -140,7 +140,7 @@ impl Peer {
         let mut rng = Rng::new(config.seed);
         let sessions = SessionsConfig { id: config.id, max_sessions: config.max_sessions };
         Self {
-            uplink: Uplink::new(config.fronts, rng.next_u64()),
+            uplink: Uplink::new(UplinkConfig::new(config.fronts, rng.next_u64())),
             sessions: Sessions::new(sessions, rng.next_u64() as u32),
             upload: Upload::new(config.upload.clone()),
             shares: BTreeMap::new(),
@@ -247,6 +247,8 @@ impl Peer {
                 break;
             }
         }
+        let is_at_work = |share: &Share| share.needs_sources() || share.needs_worker();
+        self.uplink.busy(now, self.shares.values().any(is_at_work));
     }
 
     fn pump_uplink(&mut self, now: Instant) -> bool {

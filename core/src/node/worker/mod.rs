@@ -31,7 +31,7 @@ use crate::transfer::metainfo_fetch::part_of;
 use crate::transfer::{
     Download, DownloadConfig, DownloadOutput, Offence, Order, SourceKind, Upload, UploadConfig, UploadOutput,
 };
-use crate::uplink::{Uplink, UplinkOutput};
+use crate::uplink::{Uplink, UplinkConfig, UplinkOutput};
 use crate::wire::frame::{Frame, MAX_HAVE_PIECES, Reason, RequestId};
 use crate::wire::signal::{FromFront, Role, ToFront, VERSION, WorkerHello};
 
@@ -189,7 +189,7 @@ impl Worker {
         };
         Self {
             clock: ProofClock::new(config.unix_ms),
-            uplink: Uplink::new(config.fronts, rng.next_u64()),
+            uplink: Uplink::new(UplinkConfig::new(config.fronts, rng.next_u64())),
             sessions: Sessions::new(sessions, rng.next_u64() as u32),
             upload: Upload::new(config.upload.clone()),
             pull: Download::new(pull),
