@@ -8,6 +8,7 @@ pub mod epoch;
 pub mod health;
 pub mod roster;
 pub mod saved;
+pub mod table;
 
 use std::fmt;
 
