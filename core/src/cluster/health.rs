@@ -424,8 +424,13 @@ mod tests {
                 let Woken { probe, change } = health.wake(now);
                 prop_assert!(change != Some(Change::Dead));
                 if probe {
-                    // A front that runs looks at the next probe too; the answer comes before that.
-                    now = now + ms(answer);
+                    // The answer comes before the next probe; the front looks whenever it wants to until then.
+                    let answered = now + ms(answer);
+                    while health.next_wake() <= answered {
+                        let woken = health.wake(health.next_wake());
+                        prop_assert!(woken.change != Some(Change::Dead), "buried by a front that stood still");
+                    }
+                    now = answered;
                     let change = health.heard(now);
                     prop_assert!(change.is_none() || change == Some(Change::Cleared));
                 }

@@ -392,6 +392,10 @@ mod tests {
                 prop_assert_eq!((roster.len(), roster.is_empty()), (model.len(), model.is_empty()));
                 prop_assert_eq!(roster.due.len(), model.len());
                 prop_assert!(roster.gone.len() <= MAX);
+                let remembered = |flaps: &Flaps| (flaps.recent(now, &config), flaps.last());
+                let known: Vec<_> = roster.gone.values().map(remembered).filter(|(deaths, _)| *deaths > 0).collect();
+                let expected: Vec<_> = gone.values().map(remembered).filter(|(deaths, _)| *deaths > 0).collect();
+                prop_assert_eq!(known, expected, "deaths are remembered beyond a connection");
             }
         }
     }
