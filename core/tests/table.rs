@@ -515,6 +515,55 @@ fn recovered_rows_hold_until_a_snapshot_is_whole() {
     assert_eq!(reader.recover(FrontId(0), Key(9), Value(9)), Ok(None), "too late");
 }
 
+/// `to` tells `from` what it knows, and takes the answer.
+fn fetch(from: &mut Table<Key, Value>, from_id: u8, to: &mut Table<Key, Value>, to_id: u8, budget: usize) {
+    assert!(from_id != to_id);
+    from.hear(FrontId(to_id), to.digest()).expect("sound");
+    for part in from.answer(FrontId(to_id), budget) {
+        to.apply(part).expect("sound");
+    }
+}
+
+/// Who began a newer snapshot that nobody is left to finish makes do with an older one.
+#[test]
+fn a_snapshot_that_its_sender_took_away_is_given_up() {
+    let mut fronts: Vec<_> = (0..4).map(|me| table(me, 4, 1)).collect();
+    let [author, newer, older, reader] = &mut fronts[..] else { panic!("four") };
+    author.put(Key(0), Value(0)).expect("room");
+    fetch(author, 0, older, 2, 1000);
+    for key in 1..6 {
+        author.put(Key(key), Value(0)).expect("room");
+        author.put(Key(key), Value(8)).expect("room");
+    }
+    fetch(author, 0, newer, 1, 1000);
+    for _ in 0..3 {
+        fetch(newer, 1, reader, 3, 12);
+    }
+    assert_eq!((reader.known(FrontId(0)), reader.stats(FrontId(0)).gathered > 0), ((0, 0), true));
+    for _ in 0..8 {
+        fetch(older, 2, reader, 3, 1000);
+    }
+    assert_eq!(reader.known(FrontId(0)), (1, 1));
+    assert_eq!(reader.by(FrontId(0)).collect::<Vec<_>>(), [(&Key(0), &Value(0))]);
+}
+
+/// Removals are forgotten also where the author's own digests do not reach.
+#[test]
+fn removals_that_a_relay_forgot_are_forgotten_behind_it() {
+    let mut fronts: Vec<_> = (0..3).map(|me| table(me, 3, 1)).collect();
+    let [author, relay, reader] = &mut fronts[..] else { panic!("three") };
+    for key in (0..KEYS).cycle().take(60) {
+        author.put(Key(key), Value(0)).expect("room");
+        author.remove(&Key(key));
+        for _ in 0..3 {
+            fetch(author, 0, relay, 1, 1000);
+            fetch(relay, 1, reader, 2, 1000);
+        }
+        assert_eq!(reader.known(FrontId(0)), author.known(FrontId(0)));
+        assert!(reader.stats(FrontId(0)).tombstones <= LIMITS.tombstones);
+    }
+}
+
 #[test]
 fn offences_are_named_and_change_nothing() {
     let mut reader = table(1, 2, 1);
