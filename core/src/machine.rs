@@ -103,7 +103,7 @@ pub(crate) fn earliest(wakes: impl IntoIterator<Item = Option<Instant>>) -> Opti
 }
 
 /// A small, fast, seeded generator (SplitMix64, Steele et al. 2014): spreads choices, protects nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {

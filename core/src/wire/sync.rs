@@ -75,14 +75,14 @@ pub enum ElectionMessage {
     Heartbeat {
         /// The term.
         term: u64,
-        /// Rises with every round of heartbeats. Of a question, any number.
+        /// Counts rounds of heartbeats, from 1. Of a question, any number that is no round's.
         round: u64,
     },
-    /// I follow you.
+    /// I follow you; or, if my term is later than yours, I do not.
     HeartbeatReply {
-        /// The term I am in: yours, or a later one.
+        /// The term I am in.
         term: u64,
-        /// The round this answers.
+        /// The round or question this answers; 0 if it was of an earlier term.
         round: u64,
     },
 }

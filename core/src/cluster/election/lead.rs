@@ -11,6 +11,7 @@ use crate::machine::Instant;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lead {
     since: Instant,
+    /// The newest round; they count from 1.
     round: u64,
     /// When each round was sent, oldest first; only those whose acknowledgement would still matter.
     sent: VecDeque<(u64, Instant)>,

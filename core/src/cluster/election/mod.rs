@@ -22,6 +22,10 @@ use crate::wire::sync::ElectionMessage;
 
 /// E4: terms that are further ahead than this are not believed. At ten elections a second it is 13 years.
 pub const MAX_TERM_JUMP: u64 = 1 << 32;
+/// E9: what stands in place of a round that is not acknowledged.
+const NO_ROUND: u64 = 0;
+/// E18: a bit that makes a question's number one that no round of heartbeats reaches.
+const NOT_A_ROUND: u64 = 1 << 63;
 
 /// The durable part of a front's opinion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,7 +114,6 @@ struct Abstention {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Election {
     config: ElectionConfig,
-    rng: Rng,
     /// The newest ballot, on disk or on its way.
     ballot: Ballot,
     /// The ballot that is on disk.
@@ -135,19 +138,17 @@ impl Election {
     #[must_use]
     pub fn new(config: ElectionConfig, recovered: RecoveredBallot) -> Self {
         config.check();
-        let mut rng = Rng::new(config.seed);
         let (durable, abstention) = match recovered {
             RecoveredBallot::Fresh => (Ballot::default(), None),
             RecoveredBallot::Kept { term, voted_for } => (Ballot { term, voted_for }, None),
             RecoveredBallot::Lost => {
-                let question = rng.next_u64();
+                let question = Rng::new(config.seed).next_u64() | NOT_A_ROUND;
                 let abstention = Abstention { question, ask_at: Instant::ZERO, answered: BTreeSet::new() };
                 (Ballot::default(), Some(abstention))
             }
         };
         let standing = Standing { role: Role::Follower, term: durable.term, leader: None };
         let mut election = Self {
-            rng,
             ballot: durable,
             durable,
             writing: None,
@@ -353,11 +354,13 @@ impl Election {
 
     // Elections
 
-    /// E5: the time to wait for a leader begins anew.
+    /// E5: the time to wait for a leader begins anew. Its length is decided by seed and moment alone, so that a
+    /// repeated message leaves no trace and the states of this machine can be enumerated.
     fn rest(&mut self, now: Instant) {
         let range = &self.config.timeout;
         let spread = u64::try_from((range.end - range.start).as_nanos()).unwrap_or(u64::MAX);
-        self.election_at = now + range.start + Duration::from_nanos(self.rng.below(spread));
+        let chance = Rng::new(self.config.seed.wrapping_add(now.as_nanos())).below(spread);
+        self.election_at = now + range.start + Duration::from_nanos(chance);
     }
 
     fn may_look_for_votes(&self) -> bool {
@@ -464,7 +467,8 @@ impl Election {
             return;
         }
         if term < own {
-            return self.send(from, ElectionMessage::HeartbeatReply { term: own, round });
+            // Its sender may lead our term by now, with a round of that number.
+            return self.send(from, ElectionMessage::HeartbeatReply { term: own, round: NO_ROUND });
         }
         self.adopt(now, term);
         match &self.state {

@@ -202,6 +202,14 @@ fn a_leader_hears_of_a_later_term() {
 }
 
 #[test]
+fn a_heartbeat_of_an_earlier_term_is_not_acknowledged() {
+    let mut front = Front::new(3, RecoveredBallot::Kept { term: 3, voted_for: Some(ONE) });
+    let said = front.hear(500, ONE, ElectionMessage::Heartbeat { term: 2, round: 4 });
+    assert_eq!(said, [(ONE, ElectionMessage::HeartbeatReply { term: 3, round: 0 })]);
+    assert_eq!(front.election.standing().leader, None);
+}
+
+#[test]
 fn a_candidate_follows_the_leader_of_its_term() {
     let mut front = Front::new(3, RecoveredBallot::Fresh);
     front.wait(800);
