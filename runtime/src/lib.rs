@@ -15,3 +15,4 @@ pub mod node;
 mod pread;
 pub mod rtc;
 pub mod storage;
+pub mod sync;
