@@ -14,5 +14,6 @@ pub mod net;
 pub mod node;
 mod pread;
 pub mod rtc;
+pub mod state;
 pub mod storage;
 pub mod sync;
