@@ -1,6 +1,7 @@
 //! A front's HTTP server: pages about it, `POST /bootstrap`, and the WebSocket `/signaling`. The front's machine
 //! runs in a task of its own; everything here only brings it what came in and carries out what it says.
 
+mod events;
 mod metrics;
 mod outbox;
 mod socket;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
+use self::events::{Events, Watching};
 use self::outbox::Outbox;
 use crate::driver::{self, Handle, Host};
 use crate::event::Stopped;
@@ -67,14 +69,15 @@ where
     // Ends with this function: a dropped set aborts its tasks.
     let mut tasks = JoinSet::new();
     tasks.spawn(tell_time(handle.clone(), unix_ms));
-    let host = FrontHost { sockets: sockets.clone() };
+    let (events, watching) = Events::new();
+    let host = FrontHost { sockets: sockets.clone(), events };
     tasks.spawn(async move {
         driver::run(front, mailbox, || FrontInput::Wake, host).await;
     });
 
     let (alive, mut all_gone) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<Infallible>();
-    let shared = Arc::new(Shared { handle: handle.clone(), sockets, next: AtomicU64::new(0), alive });
+    let shared = Arc::new(Shared { handle: handle.clone(), sockets, watching, next: AtomicU64::new(0), alive });
     let app = router(shared).into_make_service_with_connect_info::<SocketAddr>();
     let mut server = Box::pin(
         // axum tells the remote address of any tapped listener, but else only of tokio's own.
@@ -117,6 +120,7 @@ async fn tell_time(handle: Handle<Front>, unix_ms: fn() -> u64) {
 struct Shared {
     handle: Handle<Front>,
     sockets: Sockets,
+    watching: Watching,
     next: AtomicU64,
     /// Held by everything that must end before a shutdown is complete.
     alive: mpsc::Sender<Infallible>,
@@ -135,6 +139,7 @@ impl Sockets {
 /// Carries out what the machine says.
 struct FrontHost {
     sockets: Sockets,
+    events: Events,
 }
 
 impl Host<Front> for FrontHost {
@@ -151,7 +156,10 @@ impl Host<Front> for FrontHost {
                     outbox.close(reason);
                 }
             }
-            FrontOutput::Event(event) => log(event),
+            FrontOutput::Event(event) => {
+                self.events.tell(&event);
+                log(event);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -173,6 +181,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/bootstrap", post(bootstrap))
         .route("/metrics", get(show_metrics))
         .route("/signaling", get(signaling))
+        .route("/ws", get(watch))
         .with_state(shared)
 }
 
@@ -224,6 +233,11 @@ async fn signaling(
             drop(alive);
         },
     )
+}
+
+async fn watch(State(shared): App, upgrade: WebSocketUpgrade) -> Response {
+    let watching = shared.watching.clone();
+    Watching::limit(upgrade).on_upgrade(move |socket| watching.attend(socket))
 }
 
 /// The machine has stopped: nothing can be answered any more.
