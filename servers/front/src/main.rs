@@ -1,6 +1,7 @@
 //! `kollator-front`: settings, logging, signals. What a front does is in `kollator-core`, how it is served in
 //! `kollator-runtime`.
 
+mod cluster;
 mod settings;
 
 use std::io::{IsTerminal, stderr};
@@ -25,6 +26,7 @@ fn main() -> anyhow::Result<()> {
     });
     let seed = getrandom::u64().context("the operating system gives no random numbers")?;
     let config = settings.to_config(system_clock(), seed).unwrap_or_else(|fault| refuse(&fault));
+    let cluster = settings.cluster.to_cluster().unwrap_or_else(|fault| refuse(&fault));
 
     let log =
         tracing_subscriber::fmt().with_writer(stderr).with_ansi(stderr().is_terminal()).with_env_filter(filter);
@@ -32,7 +34,16 @@ fn main() -> anyhow::Result<()> {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
-    info!(version = env!("CARGO_PKG_VERSION"), "starting");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        front = cluster.roster.own_name(),
+        others = ?cluster.urls.values().map(ToString::to_string).collect::<Vec<_>>(),
+        region = settings.cluster.region,
+        sqlite_path = %settings.cluster.sqlite_path.display(),
+        worker_health_timeout = ?settings.cluster.worker_health_timeout(),
+        sync_interval = ?settings.cluster.sync_interval(),
+        "starting"
+    );
     let addr = SocketAddr::new(settings.host, settings.port);
     tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(run(addr, config))
 }

@@ -10,6 +10,8 @@ use kollator_core::node::front::FrontConfig;
 use kollator_core::wire::signal::{IceServer, MAX_SERVERS, MAX_URL};
 use kollator_core::wire::signal_codec::is_http_url;
 
+use crate::cluster::ClusterSettings;
+
 /// Kollator's front server: hands newcomers their worker, relays WebRTC signaling, tracks swarms.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "kollator-front", version)]
@@ -47,6 +49,9 @@ pub(crate) struct Settings {
     /// network (comma-separated in the environment variable)
     #[arg(long = "public-url", env = "PUBLIC_URL", value_delimiter = ',', value_parser = public_url)]
     pub(crate) public_urls: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterSettings,
 
     /// Most WebSockets at once
     #[arg(
