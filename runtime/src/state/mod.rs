@@ -158,6 +158,7 @@ fn copy_aside(path: &Path) -> io::Result<PathBuf> {
         at += 1;
     };
     fs::copy(path, &aside)?;
+    File::open(&aside)?.sync_all()?;
     for name in COMPANIONS {
         let from = companion(path, name);
         if from.try_exists()? {
