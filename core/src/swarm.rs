@@ -104,21 +104,32 @@ impl Swarms {
         true
     }
 
-    /// Counts `peer` out of every swarm.
-    pub fn leave_all(&mut self, peer: PeerId) {
-        for (info_hash, until) in self.clients.remove(&peer).unwrap_or_default() {
-            self.deadlines.remove(&(until, peer, info_hash));
-            self.drop_member(info_hash, peer);
+    /// Counts `peer` out of every swarm; gives those it was in.
+    pub fn leave_all(&mut self, peer: PeerId) -> Vec<InfoHash> {
+        let mine = self.clients.remove(&peer).unwrap_or_default();
+        for (info_hash, until) in &mine {
+            self.deadlines.remove(&(*until, peer, *info_hash));
+            self.drop_member(*info_hash, peer);
         }
+        mine.into_keys().collect()
     }
 
-    /// Counts out whoever has been silent for too long.
-    pub fn expire(&mut self, now: Instant) {
+    /// Counts out whoever has been silent for too long; gives them.
+    pub fn expire(&mut self, now: Instant) -> Vec<(InfoHash, PeerId)> {
+        let mut expired = Vec::new();
         while let Some((until, peer, info_hash)) = self.deadlines.first().copied()
             && until <= now
         {
             self.leave(info_hash, peer);
+            expired.push((info_hash, peer));
         }
+        expired
+    }
+
+    /// Whether `peer` is counted in as complete, or as not; `None` if it is not counted in.
+    #[must_use]
+    pub fn membership(&self, info_hash: InfoHash, peer: PeerId) -> Option<bool> {
+        Some(self.swarms.get(&info_hash)?.slots.get(&peer)?.complete)
     }
 
     /// When the next membership expires.

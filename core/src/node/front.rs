@@ -1,7 +1,9 @@
 //! A front: hands newcomers their worker, relays signaling, tracks swarms and steps out of the way. Here is
 //! what it hears and says; what it decides is in its [`Front`].
 
+mod assign;
 mod budget;
+mod cluster;
 mod config;
 mod machine;
 #[cfg(test)]
@@ -14,10 +16,13 @@ use bytes::Bytes;
 use serde::Serialize;
 
 pub use self::budget::{Budget, PerNetwork};
-pub use self::config::FrontConfig;
+pub use self::config::{ClusterConfig, FrontConfig};
 pub use self::machine::Front;
 pub use self::workers::{Enrolled, Enrolment, RosterFull, RosterOutput, WorkerRoster};
+use crate::cluster::FrontId;
+use crate::cluster::saved::{Record, Saved};
 use crate::id::PeerId;
+use crate::node::io::Ticket;
 
 /// A front's own name for one WebSocket, chosen by the driver, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +58,28 @@ pub enum FrontInput {
         /// Unix milliseconds.
         unix_ms: u64,
     },
+    /// Our connection to another front is open: what we send to it now arrives in order, or not at all.
+    PeerUp {
+        /// Which front.
+        front: FrontId,
+    },
+    /// Our connection to another front is gone.
+    PeerDown {
+        /// Which front.
+        front: FrontId,
+    },
+    /// Another front sent a message, on a connection that proved to be its own.
+    PeerMessage {
+        /// Which front.
+        front: FrontId,
+        /// The message, not yet parsed.
+        data: Bytes,
+    },
+    /// What [`FrontOutput::Persist`] asked for is on disk for good.
+    Persisted {
+        /// Of the output.
+        ticket: Ticket,
+    },
     /// Close every WebSocket and turn newcomers away from now on.
     Shutdown,
 }
@@ -74,6 +101,22 @@ pub enum FrontOutput {
         /// Why, for the log and the close frame.
         reason: String,
     },
+    /// Send a message to another front; if there is no connection, drop it.
+    PeerSend {
+        /// Which front.
+        front: FrontId,
+        /// The message.
+        data: Bytes,
+    },
+    /// Put this on disk for good, then answer [`FrontInput::Persisted`].
+    Persist {
+        /// Returned in the answer.
+        ticket: Ticket,
+        /// What.
+        record: Record,
+    },
+    /// Keep this for the next start, when it is convenient. No answer.
+    Save(Vec<Saved>),
     /// For the log.
     Event(FrontEvent),
 }
@@ -85,6 +128,50 @@ pub enum FrontEvent {
     WorkerUp {
         /// Its name.
         name: String,
+    },
+    /// A worker of this front does not answer, or does again.
+    WorkerHealth {
+        /// Its name.
+        name: String,
+        /// Whether clients can be given it.
+        alive: bool,
+    },
+    /// A worker of this front takes no new clients any more.
+    WorkerDraining {
+        /// Its name.
+        name: String,
+    },
+    /// This front's part among the fronts changed.
+    Standing {
+        /// What it is.
+        role: Role,
+        /// In which term.
+        term: u64,
+        /// Name of the leader, if one is known.
+        leader: Option<String>,
+    },
+    /// A new epoch rules the ring.
+    Epoch {
+        /// The term of the leader that published it.
+        term: u64,
+        /// Its number in that term.
+        n: u64,
+        /// How many workers it has.
+        workers: usize,
+    },
+    /// Another front came within hearing, or fell silent.
+    Front {
+        /// Its name.
+        name: String,
+        /// Whether it is heard.
+        live: bool,
+    },
+    /// Another front broke the protocol; what it said is dropped.
+    FrontFault {
+        /// Its name.
+        name: String,
+        /// What it did.
+        offence: String,
     },
     /// A worker is gone; its share of the ring moved.
     WorkerDown {
@@ -109,7 +196,7 @@ pub struct FrontStatus {
     pub clients: usize,
     /// Welcomed peers.
     pub peers: usize,
-    /// Welcomed workers, by name.
+    /// The workers of all fronts, by name.
     pub workers: Vec<WorkerStatus>,
     /// Swarms that have members.
     pub swarms: usize,
@@ -117,10 +204,63 @@ pub struct FrontStatus {
     pub memberships: usize,
     /// Signals handed to the client they were for.
     pub relayed: u64,
+    /// Signals passed on to the front of the client they were for.
+    pub forwarded: u64,
     /// Signals whose target was not here.
     pub unreachable: u64,
     /// Messages that broke a rule.
     pub faults: u64,
+    /// How it stands among the fronts.
+    pub cluster: ClusterStatus,
+}
+
+/// How a front stands among the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClusterStatus {
+    /// Its name.
+    pub name: String,
+    /// Its part.
+    pub role: Role,
+    /// The newest term it knows.
+    pub term: u64,
+    /// Name of the leader of that term, if it knows one.
+    pub leader: Option<String>,
+    /// Whether it is in touch with a majority: as leader by answers, as follower through the leader.
+    pub quorum: bool,
+    /// The epoch it goes by: term and number.
+    pub epoch: (u64, u64),
+    /// Workers that its clients can be given.
+    pub usable_workers: usize,
+    /// Rows that it knows, those of other fronts included.
+    pub rows: usize,
+    /// The other fronts.
+    pub peers: Vec<PeerFrontStatus>,
+}
+
+/// How another front looks from here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PeerFrontStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether we can send to it.
+    pub connected: bool,
+    /// Milliseconds since it was heard last; absent if it never was.
+    pub heard_ms_ago: Option<u64>,
+    /// Changes of ours that it has not yet said to know.
+    pub behind: u64,
+}
+
+/// A front's part in the leadership.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It publishes epochs.
+    Leader,
+    /// It goes by what the leader publishes.
+    #[default]
+    Follower,
+    /// It asks for votes.
+    Candidate,
 }
 
 /// How a worker stands.
@@ -134,6 +274,14 @@ pub struct WorkerStatus {
     pub http: String,
     /// Whom to signal.
     pub peer: PeerId,
-    /// Connected peers it is assigned to.
+    /// Where it stands; empty if it does not say.
+    pub region: String,
+    /// Name of the front it is connected to.
+    pub front: String,
+    /// Whether clients can be given it.
+    pub alive: bool,
+    /// Whether it takes no new clients.
+    pub draining: bool,
+    /// Peers of this front it is assigned to.
     pub assigned: usize,
 }

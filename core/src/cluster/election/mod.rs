@@ -25,7 +25,7 @@ pub const MAX_TERM_JUMP: u64 = 1 << 32;
 /// E9: what stands in place of a round that is not acknowledged.
 const NO_ROUND: u64 = 0;
 /// E18: a bit that makes a question's number one that no round of heartbeats reaches.
-const NOT_A_ROUND: u64 = 1 << 63;
+const NOT_A_ROUND: u64 = 1 << 61;
 
 /// The durable part of a front's opinion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,7 +142,7 @@ impl Election {
             RecoveredBallot::Fresh => (Ballot::default(), None),
             RecoveredBallot::Kept { term, voted_for } => (Ballot { term, voted_for }, None),
             RecoveredBallot::Lost => {
-                let question = Rng::new(config.seed).next_u64() | NOT_A_ROUND;
+                let question = Rng::new(config.seed).next_u64() >> 3 | NOT_A_ROUND;
                 let abstention = Abstention { question, ask_at: Instant::ZERO, answered: BTreeSet::new() };
                 (Ballot::default(), Some(abstention))
             }

@@ -6,13 +6,61 @@ use super::Budget;
 use crate::allow::AllowList;
 use crate::auth::SharedKey;
 use crate::cluster::health::HealthConfig;
+use crate::cluster::{FrontId, MAX_FRONTS};
 use crate::ring::DEFAULT_REPLICAS;
 use crate::swarm::SwarmLimits;
 use crate::wire::signal::IceServer;
 
+/// A front's place among the fronts.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// Names of all fronts of the network, sorted; each 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub names: Vec<String>,
+    /// Which of them this one is.
+    pub me: FrontId,
+    /// How often each front tells the others what it knows, and looks at what it must publish.
+    pub sync_interval: Duration,
+    /// A front that says nothing for this long no longer vouches for its workers and clients.
+    pub front_timeout: Duration,
+    /// Where this front stands: its clients get workers of the same region first. Empty: all are alike.
+    pub region: String,
+    /// Most rows of one front.
+    pub max_rows: usize,
+    /// Most bytes of rows of one front.
+    pub max_rows_bytes: usize,
+}
+
+impl ClusterConfig {
+    /// A front that is alone.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self::among(vec!["front-1".to_owned()], "front-1").expect("one name, and it is there")
+    }
+
+    /// The front `me` of those named, with the usual timings and limits. `None` if it is not one of them, a name
+    /// occurs twice, or there are more than [`MAX_FRONTS`].
+    #[must_use]
+    pub fn among(mut names: Vec<String>, me: &str) -> Option<Self> {
+        names.sort();
+        let index = names.iter().position(|name| name == me)?;
+        let unique = names.windows(2).all(|pair| pair[0] != pair[1]);
+        (unique && names.len() <= MAX_FRONTS).then_some(Self {
+            names,
+            me: FrontId(index as u8),
+            sync_interval: Duration::from_millis(100),
+            front_timeout: Duration::from_millis(1500),
+            region: String::new(),
+            max_rows: 100_000,
+            max_rows_bytes: 32 << 20,
+        })
+    }
+}
+
 /// Settings and limits of a front.
 #[derive(Clone, Debug)]
 pub struct FrontConfig {
+    /// Its place among the fronts.
+    pub cluster: ClusterConfig,
     /// The key workers prove to hold.
     pub key: SharedKey,
     /// Unix milliseconds at the machine's [`Instant::ZERO`](crate::machine::Instant::ZERO).
@@ -57,6 +105,7 @@ impl FrontConfig {
     pub fn new(key: SharedKey, unix_ms: u64, seed: u64) -> Self {
         let heartbeat_seconds = 30;
         Self {
+            cluster: ClusterConfig::alone(),
             key,
             unix_ms,
             seed,

@@ -5,16 +5,24 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::assign::Assignment;
 use super::budget::{Meter, network};
+use super::cluster::{Cluster, ClusterOutput};
+use super::workers::{Enrolment, RosterOutput, WorkerRoster};
 use super::{ClientId, FrontConfig, FrontEvent, FrontInput, FrontOutput, FrontStatus, WorkerStatus};
 use crate::auth::Gate;
-use crate::id::PeerId;
-use crate::machine::{Instant, Machine, Outbox, earliest};
-use crate::ring::{Key, Ring};
+use crate::cluster::FrontId;
+use crate::cluster::epoch::EpochNumber;
+use crate::cluster::saved::Recovered;
+use crate::id::{Digest, InfoHash, PeerId};
+use crate::machine::{Instant, Machine, Outbox, Rng, earliest};
 use crate::swarm::Swarms;
 use crate::switchboard::{Route, Switchboard};
-use crate::wire::signal::{Bootstrap, ErrorCode, FromFront, Role, ToFront, WorkerHello, WorkerInfo};
+use crate::wire::signal::{
+    Bootstrap, ErrorCode, FromFront, MAX_SAMPLE, Role, Signal, ToFront, WorkerHello, WorkerInfo,
+};
 use crate::wire::signal_codec::SignalError;
+use crate::wire::sync::{RowKey, RowValue, WorkerRow};
 
 /// A front.
 #[derive(Debug)]
@@ -23,16 +31,25 @@ pub struct Front {
     gate: Gate,
     /// The newest reading of the wall clock: when, and Unix milliseconds.
     clock: (Instant, u64),
+    /// When something happened last.
+    now: Instant,
     clients: BTreeMap<ClientId, Client>,
     per_ip: BTreeMap<IpAddr, usize>,
     /// For each client, a time before which it need not be looked at.
     checks: BTreeSet<(Instant, ClientId)>,
     board: Switchboard,
     swarms: Swarms,
-    ring: Ring,
-    workers: BTreeMap<String, Worker>,
+    cluster: Cluster,
+    assignment: Assignment,
+    /// How many peers here each worker is assigned to.
+    assigned: BTreeMap<String, usize>,
+    /// The workers that are connected here, and on which connection.
+    workers: BTreeMap<String, ClientId>,
+    roster: WorkerRoster,
+    rng: Rng,
     closing: bool,
     relayed: u64,
+    forwarded: u64,
     unreachable: u64,
     faults: u64,
     outbox: Outbox<FrontOutput>,
@@ -59,29 +76,31 @@ enum Stage {
     Worker { id: PeerId, name: String },
 }
 
-#[derive(Debug)]
-struct Worker {
-    client: ClientId,
-    capacity: u16,
-    info: Arc<WorkerInfo>,
-    assigned: usize,
-}
-
 impl Machine for Front {
     type Input = FrontInput;
     type Output = FrontOutput;
 
     fn handle(&mut self, now: Instant, input: FrontInput) {
-        self.swarms.expire(now);
+        self.now = now;
+        for (info_hash, peer) in self.swarms.expire(now) {
+            self.cluster.remove(&RowKey::Member { info_hash, peer });
+        }
         self.close_silent(now);
         match input {
             FrontInput::Wake => {}
             FrontInput::Connected { client, ip } => self.connected(now, client, ip.to_canonical()),
             FrontInput::Message { client, text } => self.message(now, client, &text),
-            FrontInput::Disconnected { client } => self.forget(client, "its connection closed"),
+            FrontInput::Disconnected { client } => self.forget(now, client, "its connection closed"),
             FrontInput::Clock { unix_ms } => self.clock = (now, unix_ms),
-            FrontInput::Shutdown => self.shut_down(),
+            FrontInput::PeerUp { front } => self.cluster.peer_up(front),
+            FrontInput::PeerDown { front } => self.cluster.peer_down(front),
+            FrontInput::PeerMessage { front, data } => self.cluster.message(now, front, data),
+            FrontInput::Persisted { ticket } => self.cluster.persisted(now, ticket),
+            FrontInput::Shutdown => self.shut_down(now),
         }
+        self.watch_workers(now);
+        self.cluster.wake(now);
+        self.settle(now);
     }
 
     fn poll(&mut self) -> Option<FrontOutput> {
@@ -89,33 +108,50 @@ impl Machine for Front {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        earliest([self.checks.first().map(|(at, _)| *at), self.swarms.next_expiry()])
+        let checks = self.checks.first().map(|(at, _)| *at);
+        earliest([checks, self.swarms.next_expiry(), self.roster.next_wake(), self.cluster.next_wake()])
     }
 }
 
 impl Front {
-    /// A front without clients.
+    /// A front without clients, which never ran before.
     ///
     /// # Panics
-    /// If a duration or limit of the configuration is zero.
+    /// If a duration or limit of the configuration is zero, or the front is not one of those it names.
     #[must_use]
     pub fn new(config: FrontConfig) -> Self {
+        Self::recovered(config, Recovered::default())
+    }
+
+    /// A front without clients, and what its last run left.
+    ///
+    /// # Panics
+    /// As [`Front::new`].
+    #[must_use]
+    pub fn recovered(config: FrontConfig, recovered: Recovered) -> Self {
         let waits = [config.idle_timeout, config.hello_timeout, config.swarms.expiry];
         assert!(waits.iter().all(|wait| !wait.is_zero()), "a wait of zero would never end");
         let limits = [config.messages.burst, config.faults.burst, config.heartbeat_seconds];
         assert!(limits.iter().all(|limit| *limit > 0), "a limit of zero lets nothing through");
+        let mut rng = Rng::new(config.seed);
         Self {
             gate: Gate::new(config.key.clone(), config.max_workers),
             clock: (Instant::ZERO, config.unix_ms),
+            now: Instant::ZERO,
             clients: BTreeMap::new(),
             per_ip: BTreeMap::new(),
             checks: BTreeSet::new(),
             board: Switchboard::default(),
-            swarms: Swarms::new(config.swarms, config.seed),
-            ring: Ring::new(config.replicas),
+            swarms: Swarms::new(config.swarms, rng.next_u64()),
+            cluster: Cluster::new(&config.cluster, rng.next_u64(), config.unix_ms, recovered),
+            assignment: Assignment::new(config.replicas, config.cluster.region.clone()),
+            assigned: BTreeMap::new(),
             workers: BTreeMap::new(),
+            roster: WorkerRoster::new(config.health, config.max_workers),
+            rng,
             closing: false,
             relayed: 0,
+            forwarded: 0,
             unreachable: 0,
             faults: 0,
             outbox: Outbox::default(),
@@ -126,29 +162,44 @@ impl Front {
     /// What a newcomer from `ip` needs to begin: the answer to `POST /bootstrap`.
     #[must_use]
     pub fn bootstrap(&self, ip: IpAddr) -> Bootstrap {
-        self.bootstrap_with(self.worker_for(ip))
+        self.bootstrap_with(self.assignment.worker_for(ip).cloned())
     }
 
-    /// How the front stands.
+    /// How the front stands, or stood when something happened last.
     #[must_use]
     pub fn status(&self) -> FrontStatus {
-        let worker = |(name, worker): (&String, &Worker)| WorkerStatus {
-            name: name.clone(),
-            capacity: worker.capacity,
-            http: worker.info.http.clone(),
-            peer: worker.info.peer,
-            assigned: worker.assigned,
+        let workers = self.cluster.workers(|_| true);
+        let worker = |(name, (front, row)): (&&str, &(FrontId, &WorkerRow))| WorkerStatus {
+            name: (*name).to_owned(),
+            capacity: row.capacity,
+            http: row.http.clone(),
+            peer: row.peer,
+            region: row.region.clone(),
+            front: self.cluster.name(*front),
+            alive: row.alive,
+            draining: row.draining,
+            assigned: self.assigned.get(*name).copied().unwrap_or_default(),
         };
         FrontStatus {
             clients: self.clients.len(),
             peers: self.board.len() - self.workers.len(),
-            workers: self.workers.iter().map(worker).collect(),
+            workers: workers.iter().map(worker).collect(),
             swarms: self.swarms.len(),
             memberships: self.swarms.memberships(),
             relayed: self.relayed,
+            forwarded: self.forwarded,
             unreachable: self.unreachable,
             faults: self.faults,
+            cluster: self.cluster.status(self.now, self.assignment.len()),
         }
+    }
+
+    /// What this front knows of the clients of `front`.
+    ///
+    /// # Panics
+    /// If there is no such front.
+    pub fn rows_of(&self, front: FrontId) -> impl Iterator<Item = (&RowKey, &RowValue)> {
+        self.cluster.rows_of(front)
     }
 
     /// Whether nothing is left of any client.
@@ -160,7 +211,8 @@ impl Front {
             && self.board.is_empty()
             && self.swarms.is_empty()
             && self.workers.is_empty()
-            && self.ring.members().next().is_none()
+            && self.assigned.is_empty()
+            && self.assignment.len() == 0
     }
 
     fn connected(&mut self, now: Instant, client: ClientId, ip: IpAddr) {
@@ -194,13 +246,17 @@ impl Front {
             self.fault(now, client, ErrorCode::Limit, "too many messages at once");
             return;
         }
-        let id = match state.stage {
+        let id = match &state.stage {
             Stage::New => None,
-            Stage::Peer { id, .. } | Stage::Worker { id, .. } => Some(id),
+            Stage::Peer { id, .. } => Some(*id),
+            Stage::Worker { id, name } => {
+                self.roster.heard(now, name);
+                Some(*id)
+            }
         };
         match (ToFront::parse(text), id) {
             (Err(e @ SignalError::Version { .. }), None) => {
-                self.refuse(client, ErrorCode::Version, &e.to_string());
+                self.refuse(now, client, ErrorCode::Version, &e.to_string());
             }
             (Err(e), _) => self.fault(now, client, ErrorCode::Malformed, &e.to_string()),
             (Ok(ToFront::Hello { id, role, .. }), None) => match role {
@@ -212,30 +268,86 @@ impl Front {
             }
             (Ok(_), None) => self.fault(now, client, ErrorCode::NotWelcomed, "hello must come first"),
             (Ok(ToFront::Announce { info_hash, complete }), Some(id)) => {
-                if let Err(full) = self.swarms.announce(now, info_hash, id, complete) {
-                    // Not its fault: it is not counted in, but may know who is there.
-                    self.send_error(client, ErrorCode::Limit, &full.to_string());
-                }
-                let peers = self.swarms.sample(info_hash, id);
-                self.send(client, &FromFront::Peers { info_hash, peers });
+                self.announce(now, client, info_hash, id, complete);
             }
             (Ok(ToFront::Leave { info_hash }), Some(id)) => {
-                self.swarms.leave(info_hash, id);
-            }
-            (Ok(ToFront::Signal { to, session, body }), Some(_)) => {
-                match self.board.route(client, to, session, body).expect("a welcomed client is plugged in") {
-                    Route::Deliver { client, message } => {
-                        self.relayed += 1;
-                        self.send(client, &message);
-                    }
-                    Route::Return { message } => {
-                        self.unreachable += 1;
-                        self.send(client, &message);
-                    }
+                if self.swarms.leave(info_hash, id) {
+                    self.cluster.remove(&RowKey::Member { info_hash, peer: id });
                 }
             }
+            (Ok(ToFront::Signal { to, session, body }), Some(id)) => self.signal(client, id, to, session, body),
             (Ok(ToFront::Ping {}), Some(_)) => self.send(client, &FromFront::Pong {}),
-            (Ok(ToFront::Alive {} | ToFront::Draining {}), Some(_)) => {}
+            // That it was heard is all there is to it.
+            (Ok(ToFront::Alive {}), Some(_)) => {}
+            (Ok(ToFront::Draining {}), Some(_)) => self.drain(client),
+        }
+    }
+
+    fn announce(&mut self, now: Instant, client: ClientId, info_hash: InfoHash, id: PeerId, complete: bool) {
+        let before = self.swarms.membership(info_hash, id);
+        match self.swarms.announce(now, info_hash, id, complete) {
+            Ok(()) if before != Some(complete) => {
+                let key = RowKey::Member { info_hash, peer: id };
+                self.cluster.put(key, RowValue::Member { complete });
+            }
+            Ok(()) => {}
+            // Not its fault: it is not counted in, but may know who is there.
+            Err(full) => self.send_error(client, ErrorCode::Limit, &full.to_string()),
+        }
+        let peers = self.sample(info_hash, id);
+        self.send(client, &FromFront::Peers { info_hash, peers });
+    }
+
+    /// Others in the swarm, of this front and of the others.
+    fn sample(&mut self, info_hash: InfoHash, asker: PeerId) -> Vec<PeerId> {
+        let mut here = self.swarms.sample(info_hash, asker);
+        let mut start = [0; 32];
+        start[..8].copy_from_slice(&self.rng.next_u64().to_be_bytes());
+        let there = self.cluster.members(info_hash, PeerId(Digest(start)));
+        let (mut seeders, mut others): (Vec<_>, Vec<_>) = there
+            .into_iter()
+            .filter(|(peer, _)| *peer != asker && !here.contains(peer))
+            .partition(|(_, complete)| *complete);
+        // As many from elsewhere as fit beside half a sample from here; of those, as many complete ones as not.
+        let room = MAX_SAMPLE - here.len().min(MAX_SAMPLE / 2);
+        seeders.truncate(room - others.len().min(room / 2));
+        others.truncate(room - seeders.len());
+        here.truncate(MAX_SAMPLE - seeders.len() - others.len());
+        here.extend(seeders.into_iter().chain(others).map(|(peer, _)| peer));
+        here
+    }
+
+    /// Hands a client's signal to the one it is for, here or at another front.
+    fn signal(&mut self, client: ClientId, from: PeerId, to: PeerId, session: u32, body: Signal) {
+        if self.board.client(to).is_none() && self.cluster.forward(from, to, session, &body) {
+            self.forwarded += 1;
+            return;
+        }
+        match self.board.route(client, to, session, body).expect("a welcomed client is plugged in") {
+            Route::Deliver { client, message } => {
+                self.relayed += 1;
+                self.send(client, &message);
+            }
+            Route::Return { message } => {
+                self.unreachable += 1;
+                self.send(client, &message);
+            }
+        }
+    }
+
+    /// A signal came from another front.
+    fn deliver(&mut self, front: FrontId, from: PeerId, to: PeerId, session: u32, body: Signal) {
+        match self.board.client(to) {
+            Some(client) => {
+                self.relayed += 1;
+                self.send(client, &FromFront::Signal { from, session, body });
+            }
+            // What comes back is not sent back again.
+            None if body != Signal::Unreachable {} => {
+                self.unreachable += 1;
+                self.cluster.return_signal(front, from, to, session);
+            }
+            None => {}
         }
     }
 
@@ -247,46 +359,127 @@ impl Front {
         let state = self.clients.get_mut(&client).expect("it said hello");
         let ip = state.ip;
         state.stage = Stage::Peer { id, worker: None };
-        let worker = self.worker_for(ip);
+        self.cluster.put(RowKey::Client(id), RowValue::Client { since_ms: self.unix_ms(now) });
+        let worker = self.assignment.worker_for(ip).cloned();
         self.set_worker(client, worker.clone());
         self.welcome(client, worker);
     }
 
     fn worker_hello(&mut self, now: Instant, client: ClientId, id: PeerId, hello: WorkerHello) {
-        let WorkerHello { name, capacity, http, timestamp_ms, mac, .. } = hello;
+        let WorkerHello { name, capacity, http, region, timestamp_ms, mac } = hello;
         let ip = self.clients[&client].ip;
         if !self.config.worker_networks.allows(ip) {
             self.audit(ip, format!("claimed to be worker {name} from an address that is not on the allow-list"));
-            self.refuse(client, ErrorCode::Unauthorized, "no worker may connect from your address");
+            self.refuse(now, client, ErrorCode::Unauthorized, "no worker may connect from your address");
             return;
         }
-        let unix_ms = self.clock.1.saturating_add(now.since(self.clock.0).as_millis() as u64);
+        let unix_ms = self.unix_ms(now);
         if let Err(refusal) = self.gate.admit(unix_ms, &name, timestamp_ms, &mac) {
             self.audit(ip, format!("claimed to be worker {name}: {refusal}"));
-            self.refuse(client, ErrorCode::Unauthorized, &refusal.to_string());
+            self.refuse(now, client, ErrorCode::Unauthorized, &refusal.to_string());
             return;
         }
-        let older = self.workers.get(&name).map(|worker| worker.client);
-        if older.is_none() && self.workers.len() >= self.config.max_workers {
-            self.refuse(client, ErrorCode::Limit, "this front has as many workers as it takes");
+        let older = self.workers.get(&name).copied();
+        if !self.roster.has_room_for(&name) {
+            self.refuse(now, client, ErrorCode::Limit, "this front has as many workers as it takes");
             return;
         }
         if !self.free_name(now, client, id, older) {
             return;
         }
+        self.workers.insert(name.clone(), client);
         if let Some(older) = older {
             let reason = "the worker came back on a new connection";
             self.outbox.push(FrontOutput::Close { client: older, reason: reason.to_owned() });
-            self.remove(older, reason);
+            self.forget(now, older, reason);
         }
+        let info = Arc::new(WorkerInfo { name: name.clone(), peer: id, http });
+        let told = Enrolment { info, capacity, region, since_ms: timestamp_ms };
+        let state = self.roster.joined(now, told).expect("there was room above");
         self.board.plug(client, id);
         self.clients.get_mut(&client).expect("it said hello").stage = Stage::Worker { id, name: name.clone() };
-        self.ring.insert(&name, capacity);
-        let info = Arc::new(WorkerInfo { name: name.clone(), peer: id, http });
-        self.workers.insert(name.clone(), Worker { client, capacity, info, assigned: 0 });
-        self.outbox.push(FrontOutput::Event(FrontEvent::WorkerUp { name }));
+        self.cluster.put(RowKey::Client(id), RowValue::Client { since_ms: unix_ms });
+        self.tell_of_worker(&name);
+        self.outbox.push(FrontOutput::Event(FrontEvent::WorkerUp { name: name.clone() }));
+        if !state.counts() {
+            self.outbox.push(FrontOutput::Event(FrontEvent::WorkerHealth { name, alive: false }));
+        }
         self.welcome(client, None);
-        self.reassign();
+    }
+
+    /// A client takes no new work.
+    fn drain(&mut self, client: ClientId) {
+        let Some(Client { stage: Stage::Worker { name, .. }, .. }) = self.clients.get(&client) else { return };
+        let name = name.clone();
+        if self.roster.draining(&name) {
+            self.tell_of_worker(&name);
+            self.outbox.push(FrontOutput::Event(FrontEvent::WorkerDraining { name }));
+        }
+    }
+
+    /// Tells all fronts how a worker of this one stands.
+    fn tell_of_worker(&mut self, name: &str) {
+        let Some(worker) = self.roster.get(name) else { return };
+        let Enrolment { info, capacity, region, since_ms } = worker.told.clone();
+        let row = WorkerRow {
+            peer: info.peer,
+            http: info.http.clone(),
+            capacity,
+            region,
+            since_ms,
+            alive: worker.state().counts(),
+            draining: worker.is_draining(),
+        };
+        self.cluster.put(RowKey::Worker(name.to_owned()), RowValue::Worker(row));
+    }
+
+    fn watch_workers(&mut self, now: Instant) {
+        self.roster.wake(now);
+        while let Some(output) = self.roster.poll() {
+            let (name, alive) = match output {
+                RosterOutput::Probe { name } => {
+                    if let Some(client) = self.workers.get(&*name) {
+                        self.send(*client, &FromFront::Probe {});
+                    }
+                    continue;
+                }
+                RosterOutput::Suspect { .. } | RosterOutput::Cleared { .. } => continue,
+                RosterOutput::Dead { name } => (name, false),
+                RosterOutput::Back { name } => (name, true),
+            };
+            self.tell_of_worker(&name);
+            let name = name.as_ref().to_owned();
+            self.outbox.push(FrontOutput::Event(FrontEvent::WorkerHealth { name, alive }));
+        }
+    }
+
+    fn unix_ms(&self, now: Instant) -> u64 {
+        self.clock.1.saturating_add(now.since(self.clock.0).as_millis() as u64)
+    }
+
+    /// Lets the cluster do what it wants, and gives clients other workers where that changed which there are.
+    fn settle(&mut self, now: Instant) {
+        let mut workers_changed = false;
+        loop {
+            self.cluster.settle(now);
+            let mut moved = false;
+            while let Some(output) = self.cluster.poll() {
+                moved = true;
+                match output {
+                    ClusterOutput::Workers => workers_changed = true,
+                    ClusterOutput::Signal { front, from, to, session, body } => {
+                        self.deliver(front, from, to, session, body);
+                    }
+                    other => self.outbox.push(said(other)),
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        if workers_changed && self.assignment.update(self.cluster.usable()) {
+            self.reassign();
+        }
     }
 
     /// Sees that nobody else holds the name `id`: true if it is free now, or held by `own`, an older connection
@@ -297,10 +490,10 @@ impl Front {
             return true;
         }
         if now.since(self.clients[&holder].heard) >= self.config.takeover_after {
-            self.close(holder, "its name came back on a new connection");
+            self.close(now, holder, "its name came back on a new connection");
             return true;
         }
-        self.refuse(newcomer, ErrorCode::NameTaken, "someone of that name is connected");
+        self.refuse(now, newcomer, ErrorCode::NameTaken, "someone of that name is connected");
         false
     }
 
@@ -318,40 +511,35 @@ impl Front {
         }
     }
 
-    /// The worker that serves the network of `ip`.
-    fn worker_for(&self, ip: IpAddr) -> Option<Arc<WorkerInfo>> {
-        let name = self.ring.owner(Key::of_client(ip))?;
-        Some(self.workers[name].info.clone())
-    }
-
     /// Notes which worker serves a welcomed peer.
     fn set_worker(&mut self, client: ClientId, new: Option<Arc<WorkerInfo>>) {
         let Some(Client { stage: Stage::Peer { worker, .. }, .. }) = self.clients.get_mut(&client) else { return };
         let old = std::mem::replace(worker, new.clone());
-        if let Some(worker) = old.and_then(|info| self.workers.get_mut(&info.name)) {
-            worker.assigned -= 1;
+        if let Some(old) = old {
+            let count = self.assigned.get_mut(&old.name).expect("every assignment is counted");
+            *count -= 1;
+            if *count == 0 {
+                self.assigned.remove(&old.name);
+            }
         }
-        if let Some(worker) = new.and_then(|info| self.workers.get_mut(&info.name)) {
-            worker.assigned += 1;
+        if let Some(new) = new {
+            *self.assigned.entry(new.name.clone()).or_default() += 1;
         }
     }
 
-    /// After a change of the ring: tells every peer whose worker changed, and counts anew.
+    /// The workers are others now: tells every peer whose worker changed.
     fn reassign(&mut self) {
-        self.workers.values_mut().for_each(|worker| worker.assigned = 0);
-        for (client, state) in &mut self.clients {
-            let Stage::Peer { worker, .. } = &mut state.stage else { continue };
-            let owner = self.ring.owner(Key::of_client(state.ip));
-            let entry = owner.map(|name| self.workers.get_mut(name).expect("a ring member is a worker"));
-            let new = entry.map(|entry| {
-                entry.assigned += 1;
-                entry.info.clone()
-            });
-            if *worker != new {
-                let message = FromFront::Assign { worker: new.as_deref().cloned() };
-                self.outbox.push(FrontOutput::Send { client: *client, text: message.to_text() });
+        let changed = |(client, state): (&ClientId, &Client)| match &state.stage {
+            Stage::Peer { worker, .. } => {
+                let new = self.assignment.worker_for(state.ip);
+                (worker.as_ref() != new).then(|| (*client, new.cloned()))
             }
-            *worker = new;
+            _ => None,
+        };
+        let changed: Vec<(ClientId, Option<Arc<WorkerInfo>>)> = self.clients.iter().filter_map(changed).collect();
+        for (client, worker) in changed {
+            self.send(client, &FromFront::Assign { worker: worker.as_deref().cloned() });
+            self.set_worker(client, worker);
         }
     }
 
@@ -375,33 +563,26 @@ impl Front {
         if !state.faults.take(now, self.config.faults) {
             let ip = state.ip;
             self.audit(ip, format!("too many faults, the last: {words}"));
-            self.close(client, "too many faults");
+            self.close(now, client, "too many faults");
         }
     }
 
     /// Turns a newcomer away.
-    fn refuse(&mut self, client: ClientId, code: ErrorCode, words: &str) {
+    fn refuse(&mut self, now: Instant, client: ClientId, code: ErrorCode, words: &str) {
         self.faults += 1;
         self.send_error(client, code, words);
-        self.close(client, words);
+        self.close(now, client, words);
     }
 
-    fn close(&mut self, client: ClientId, reason: &str) {
+    fn close(&mut self, now: Instant, client: ClientId, reason: &str) {
         self.outbox.push(FrontOutput::Close { client, reason: reason.to_owned() });
-        self.forget(client, reason);
+        self.forget(now, client, reason);
     }
 
-    /// A client is gone; if it was a worker, its share of the ring moves.
-    fn forget(&mut self, client: ClientId, reason: &str) {
-        if self.remove(client, reason) {
-            self.reassign();
-        }
-    }
-
-    /// Removes every trace of a client; whether it was a worker, so that the ring changed.
-    fn remove(&mut self, client: ClientId, reason: &str) -> bool {
+    /// Removes every trace of a client.
+    fn forget(&mut self, now: Instant, client: ClientId, reason: &str) {
         self.set_worker(client, None);
-        let Some(Client { ip, check_at, stage, .. }) = self.clients.remove(&client) else { return false };
+        let Some(Client { ip, check_at, stage, .. }) = self.clients.remove(&client) else { return };
         let count = self.per_ip.get_mut(&network(ip)).expect("every client is counted");
         *count -= 1;
         if *count == 0 {
@@ -409,20 +590,19 @@ impl Front {
         }
         self.checks.remove(&(check_at, client));
         self.board.unplug(client);
-        match stage {
-            Stage::New => false,
-            Stage::Peer { id, .. } => {
-                self.swarms.leave_all(id);
-                false
-            }
-            Stage::Worker { id, name } => {
-                self.swarms.leave_all(id);
-                self.ring.remove(&name);
-                self.workers.remove(&name);
-                let event = FrontEvent::WorkerDown { name, reason: reason.to_owned() };
-                self.outbox.push(FrontOutput::Event(event));
-                true
-            }
+        let (Stage::Peer { id, .. } | Stage::Worker { id, .. }) = stage else { return };
+        for info_hash in self.swarms.leave_all(id) {
+            self.cluster.remove(&RowKey::Member { info_hash, peer: id });
+        }
+        self.cluster.remove(&RowKey::Client(id));
+        if let Stage::Worker { name, .. } = stage
+            && self.workers.get(&name) == Some(&client)
+        {
+            self.workers.remove(&name);
+            self.roster.left(now, &name);
+            self.cluster.remove(&RowKey::Worker(name.clone()));
+            let event = FrontEvent::WorkerDown { name, reason: reason.to_owned() };
+            self.outbox.push(FrontOutput::Event(event));
         }
     }
 
@@ -435,9 +615,9 @@ impl Front {
             let state = self.clients.get_mut(&client).expect("only clients are checked");
             let silent_at = state.heard + self.config.idle_timeout;
             if matches!(state.stage, Stage::New) {
-                self.close(client, "no hello in time");
+                self.close(now, client, "no hello in time");
             } else if silent_at <= now {
-                self.close(client, "silent for too long");
+                self.close(now, client, "silent for too long");
             } else {
                 state.check_at = silent_at;
                 self.checks.pop_first();
@@ -446,7 +626,7 @@ impl Front {
         }
     }
 
-    fn shut_down(&mut self) {
+    fn shut_down(&mut self, now: Instant) {
         self.closing = true;
         let clients: Vec<ClientId> = self.clients.keys().copied().collect();
         let reason = "this front is shutting down";
@@ -454,7 +634,24 @@ impl Front {
             self.outbox.push(FrontOutput::Close { client: *client, reason: reason.to_owned() });
         }
         for client in clients {
-            self.remove(client, reason);
+            self.forget(now, client, reason);
         }
     }
+}
+
+/// What the front says where its cluster says `output`.
+fn said(output: ClusterOutput) -> FrontOutput {
+    let event = match output {
+        ClusterOutput::Send { front, data } => return FrontOutput::PeerSend { front, data },
+        ClusterOutput::Persist { ticket, record } => return FrontOutput::Persist { ticket, record },
+        ClusterOutput::Save(saved) => return FrontOutput::Save(saved),
+        ClusterOutput::Standing { role, term, leader } => FrontEvent::Standing { role, term, leader },
+        ClusterOutput::Epoch { number: EpochNumber { term, n }, workers } => {
+            FrontEvent::Epoch { term, n, workers }
+        }
+        ClusterOutput::Front { name, live } => FrontEvent::Front { name, live },
+        ClusterOutput::Fault { name, offence } => FrontEvent::FrontFault { name, offence },
+        ClusterOutput::Workers | ClusterOutput::Signal { .. } => unreachable!("these are not for the outside"),
+    };
+    FrontOutput::Event(event)
 }
