@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::serve::Listener as _;
 use kollator_core::auth::SharedKey;
 use kollator_core::node::front::{Front, FrontConfig};
-use kollator_runtime::http::front::{serve, system_clock};
+use kollator_runtime::http::front::{Surroundings, serve, system_clock};
 use kollator_runtime::net::{Net as _, TokioNet};
 use kollator_testbed::load::{Plan, run};
 
@@ -15,7 +15,8 @@ async fn front(config: impl FnOnce(&mut FrontConfig)) -> SocketAddrV4 {
     config(&mut settings);
     let listener = TokioNet.bind((Ipv4Addr::LOCALHOST, 0).into()).await.expect("loopback");
     let SocketAddr::V4(address) = listener.local_addr().expect("bound") else { panic!("asked for IPv4") };
-    tokio::spawn(serve(listener, Front::new(settings), system_clock, std::future::pending()));
+    let around = Surroundings::alone(TokioNet, settings.key.clone(), system_clock);
+    tokio::spawn(serve(listener, Front::new(settings), around, std::future::pending()));
     address
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use kollator_core::cluster::FrontId;
 use kollator_core::cluster::roster::{BadRoster, Roster};
+use kollator_core::node::front::{ClusterConfig, FrontConfig};
 use kollator_core::wire::signal_codec::{is_region, is_worker_name};
 use kollator_runtime::link::FrontUrl;
 
@@ -81,6 +82,21 @@ impl ClusterSettings {
             (roster.find(name.as_bytes()).expect("the roster was made of these names"), url.clone())
         });
         Ok(Cluster { urls: urls.collect(), roster })
+    }
+
+    /// Puts these settings into the front's configuration.
+    pub(crate) fn apply(&self, roster: &Roster, config: &mut FrontConfig) {
+        let names = roster.all().map(|front| roster.name(front).to_owned()).collect();
+        let mut cluster = ClusterConfig::among(names, roster.own_name()).expect("a roster has its own front");
+        cluster.sync_interval = self.sync_interval();
+        // A follower hears of another only what they compare.
+        cluster.front_timeout = cluster.front_timeout.max(self.sync_interval() * 5);
+        cluster.region = self.region.clone().unwrap_or_default();
+        config.cluster = cluster;
+        let timeout = self.worker_health_timeout();
+        config.health.timeout = timeout;
+        config.health.probe_every = config.health.probe_every.min(timeout / 4);
+        config.health.flap_window = config.health.flap_window.max(timeout);
     }
 
     /// How long a worker may be silent.

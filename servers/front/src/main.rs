@@ -6,17 +6,21 @@ mod settings;
 
 use std::io::{IsTerminal, stderr};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use kollator_core::node::front::{Front, FrontConfig};
-use kollator_runtime::http::front::{serve, system_clock};
+use kollator_runtime::blocking::Blocking;
+use kollator_runtime::http::front::{Surroundings, serve, system_clock};
 use kollator_runtime::net::{Net, TokioNet};
+use kollator_runtime::state::State;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+use self::cluster::Cluster;
 use self::settings::{LogFormat, Settings};
 
 fn main() -> anyhow::Result<()> {
@@ -25,8 +29,9 @@ fn main() -> anyhow::Result<()> {
         refuse(&format!("--log (RUST_LOG): {:?}: {e}; such as info or kollator=debug", settings.log))
     });
     let seed = getrandom::u64().context("the operating system gives no random numbers")?;
-    let config = settings.to_config(system_clock(), seed).unwrap_or_else(|fault| refuse(&fault));
     let cluster = settings.cluster.to_cluster().unwrap_or_else(|fault| refuse(&fault));
+    let mut config = settings.to_config(system_clock(), seed).unwrap_or_else(|fault| refuse(&fault));
+    settings.cluster.apply(&cluster.roster, &mut config);
 
     let log =
         tracing_subscriber::fmt().with_writer(stderr).with_ansi(stderr().is_terminal()).with_env_filter(filter);
@@ -45,10 +50,20 @@ fn main() -> anyhow::Result<()> {
         "starting"
     );
     let addr = SocketAddr::new(settings.host, settings.port);
-    tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(run(addr, config))
+    let start = Start { addr, config, cluster, sqlite_path: settings.cluster.sqlite_path };
+    tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(run(start))
 }
 
-async fn run(addr: SocketAddr, config: FrontConfig) -> anyhow::Result<()> {
+/// What a front starts with.
+struct Start {
+    addr: SocketAddr,
+    config: FrontConfig,
+    cluster: Cluster,
+    sqlite_path: PathBuf,
+}
+
+async fn run(start: Start) -> anyhow::Result<()> {
+    let Start { addr, config, cluster: Cluster { roster, urls }, sqlite_path } = start;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let listener =
@@ -60,7 +75,13 @@ async fn run(addr: SocketAddr, config: FrontConfig) -> anyhow::Result<()> {
         };
         info!(signal, "shutting down");
     };
-    serve(listener, Front::new(config), system_clock, shutdown).await.context("the listener failed")?;
+    let (state, recovered) = State::open(&sqlite_path, Blocking::threads(1))
+        .await
+        .with_context(|| format!("cannot keep anything in {} (--sqlite-path)", sqlite_path.display()))?;
+    let key = config.key.clone();
+    let around = Surroundings { net: TokioNet, key, roster, urls, state: Some(state), unix_ms: system_clock };
+    let front = Front::recovered(config, recovered);
+    serve(listener, front, around, shutdown).await.context("the listener failed")?;
     info!("front down");
     Ok(())
 }

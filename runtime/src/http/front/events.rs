@@ -120,6 +120,20 @@ fn text(event: &FrontEvent) -> String {
     match event {
         FrontEvent::WorkerUp { name } => json!({"event": "worker-up", "name": name}),
         FrontEvent::WorkerDown { name, reason } => json!({"event": "worker-down", "name": name, "reason": reason}),
+        FrontEvent::WorkerHealth { name, alive } => {
+            json!({"event": "worker-health", "name": name, "alive": alive})
+        }
+        FrontEvent::WorkerDraining { name } => json!({"event": "worker-draining", "name": name}),
+        FrontEvent::Standing { role, term, leader } => {
+            json!({"event": "standing", "role": role, "term": term, "leader": leader})
+        }
+        FrontEvent::Epoch { term, n, workers } => {
+            json!({"event": "epoch", "term": term, "n": n, "workers": workers})
+        }
+        FrontEvent::Front { name, live } => json!({"event": "front", "name": name, "live": live}),
+        FrontEvent::FrontFault { name, offence } => {
+            json!({"event": "front-fault", "name": name, "offence": offence})
+        }
         FrontEvent::Audit { ip: _, offence } => json!({"event": "audit", "offence": offence}),
     }
     .to_string()

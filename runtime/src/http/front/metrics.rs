@@ -1,9 +1,9 @@
-//! A front's numbers in Prometheus' text format. Worker names need no escaping: their alphabet has nothing
-//! that the format gives a meaning to.
+//! A front's numbers in Prometheus' text format. Names of workers and fronts need no escaping: their alphabet
+//! has nothing that the format gives a meaning to.
 
 use std::fmt::Write as _;
 
-use kollator_core::node::front::FrontStatus;
+use kollator_core::node::front::{FrontStatus, Role};
 
 /// The body of `GET /metrics`.
 pub(super) fn render(status: &FrontStatus) -> String {
@@ -12,12 +12,20 @@ pub(super) fn render(status: &FrontStatus) -> String {
     for (name, kind, help, value) in [
         ("clients", "gauge", "Open WebSockets.", count(status.clients)),
         ("peers", "gauge", "Welcomed peers.", count(status.peers)),
-        ("workers", "gauge", "Welcomed workers.", count(status.workers.len())),
+        ("workers", "gauge", "Workers of all fronts.", count(status.workers.len())),
+        ("usable_workers", "gauge", "Workers that clients can be given.", count(status.cluster.usable_workers)),
         ("swarms", "gauge", "Swarms that have members.", count(status.swarms)),
         ("swarm_memberships", "gauge", "Memberships in all swarms.", count(status.memberships)),
         ("signals_relayed_total", "counter", "Signals handed to their target.", status.relayed),
+        ("signals_forwarded_total", "counter", "Signals passed on to the target's front.", status.forwarded),
         ("signals_unreachable_total", "counter", "Signals without a target here.", status.unreachable),
         ("faults_total", "counter", "Messages that broke a rule.", status.faults),
+        ("term", "gauge", "The newest term known.", status.cluster.term),
+        ("leader", "gauge", "Whether this front leads.", u64::from(status.cluster.role == Role::Leader)),
+        ("quorum", "gauge", "Whether it is in touch with a majority.", u64::from(status.cluster.quorum)),
+        ("epoch_term", "gauge", "Term of the epoch it goes by.", status.cluster.epoch.0),
+        ("epoch_number", "gauge", "Number of that epoch in its term.", status.cluster.epoch.1),
+        ("rows", "gauge", "Rows of all fronts that it knows.", count(status.cluster.rows)),
     ] {
         head(&mut text, name, kind, help);
         line(&mut text, format_args!("kollator_front_{name} {value}"));
@@ -26,6 +34,16 @@ pub(super) fn render(status: &FrontStatus) -> String {
     for worker in &status.workers {
         let (name, assigned) = (&worker.name, worker.assigned);
         line(&mut text, format_args!("kollator_front_worker_assigned{{worker=\"{name}\"}} {assigned}"));
+    }
+    head(&mut text, "peer_connected", "gauge", "Whether it can send to another front.");
+    for peer in &status.cluster.peers {
+        let (name, connected) = (&peer.name, u64::from(peer.connected));
+        line(&mut text, format_args!("kollator_front_peer_connected{{front=\"{name}\"}} {connected}"));
+    }
+    head(&mut text, "peer_behind", "gauge", "Changes that another front has not yet said to know.");
+    for peer in &status.cluster.peers {
+        let (name, behind) = (&peer.name, peer.behind);
+        line(&mut text, format_args!("kollator_front_peer_behind{{front=\"{name}\"}} {behind}"));
     }
     text
 }

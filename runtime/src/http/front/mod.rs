@@ -2,28 +2,31 @@
 //! runs in a task of its own; everything here only brings it what came in and carries out what it says.
 
 mod events;
+mod host;
 mod metrics;
 mod outbox;
 mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use axum::extract::{ConnectInfo, State, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, State as AxumState, WebSocketUpgrade};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::{Listener, ListenerExt};
 use axum::{Json, Router};
-use kollator_core::node::front::{ClientId, Front, FrontEvent, FrontInput, FrontOutput};
+use kollator_core::auth::SharedKey;
+use kollator_core::cluster::FrontId;
+use kollator_core::cluster::roster::Roster;
+use kollator_core::node::front::{ClientId, Front, FrontInput};
 use kollator_core::wire::signal::MAX_MESSAGE;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -31,9 +34,14 @@ use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
 use self::events::{Events, Watching};
+use self::host::{FrontHost, Kept};
 use self::outbox::Outbox;
-use crate::driver::{self, Handle, Host};
+use crate::driver::{self, Handle};
 use crate::event::Stopped;
+use crate::link::FrontUrl;
+use crate::net::Net;
+use crate::state::State as FrontState;
+use crate::sync::{self, Acceptor, Links, SyncEvent};
 
 /// Longest wait for clients to leave at shutdown.
 const GRACE: Duration = Duration::from_secs(5);
@@ -49,35 +57,88 @@ pub fn system_clock() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// What a front has around it besides its clients.
+#[derive(Clone, Debug)]
+pub struct Surroundings<N> {
+    /// The network to the other fronts.
+    pub net: N,
+    /// What proves fronts to each other.
+    pub key: SharedKey,
+    /// All fronts, as this one sees them; its configuration names the same.
+    pub roster: Roster,
+    /// Where the others are.
+    pub urls: BTreeMap<FrontId, FrontUrl>,
+    /// Where the front keeps what it must not forget; without one it forgets everything with its process.
+    pub state: Option<FrontState>,
+    /// Tells the wall clock, in Unix milliseconds.
+    pub unix_ms: fn() -> u64,
+}
+
+impl<N> Surroundings<N> {
+    /// Those of a front that is alone, called `front-1`, and forgets everything with its process.
+    ///
+    /// # Panics
+    /// Never: the name is legal.
+    #[must_use]
+    pub fn alone(net: N, key: SharedKey, unix_ms: fn() -> u64) -> Self {
+        let roster = Roster::new("front-1", vec!["front-1".to_owned()]).expect("one legal name");
+        Self { net, key, roster, urls: BTreeMap::new(), state: None, unix_ms }
+    }
+}
+
 /// Serves `front` on `listener` until `shutdown` resolves; then closes every client with a reason and returns
-/// once they are gone, after five seconds at the latest. `unix_ms` tells the wall clock, in milliseconds.
+/// once they are gone, after five seconds at the latest.
 ///
 /// # Errors
 /// If the listener fails.
-pub async fn serve<L>(
+///
+/// # Panics
+/// If `surroundings` lacks the URL of another front.
+pub async fn serve<L, N>(
     listener: L,
     front: Front,
-    unix_ms: fn() -> u64,
+    surroundings: Surroundings<N>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()>
 where
     L: Listener<Addr = SocketAddr>,
+    N: Net,
 {
-    info!(addr = %listener.local_addr()?, "front listening");
+    let Surroundings { net, key, roster, urls, state, unix_ms } = surroundings;
+    info!(addr = %listener.local_addr()?, front = roster.own_name(), "front listening");
     let (handle, mailbox) = driver::mailbox();
     let sockets = Sockets::default();
     // Ends with this function: a dropped set aborts its tasks.
     let mut tasks = JoinSet::new();
     tasks.spawn(tell_time(handle.clone(), unix_ms));
+    let heard = handle.sink(|event| match event {
+        SyncEvent::Up { front } => FrontInput::PeerUp { front },
+        SyncEvent::Down { front, .. } => FrontInput::PeerDown { front },
+        SyncEvent::Message { front, data } => FrontInput::PeerMessage { front, data },
+    });
+    let acceptor = Arc::new(Acceptor::new(key.clone(), roster.clone(), heard.clone()));
     let (events, watching) = Events::new();
-    let host = FrontHost { sockets: sockets.clone(), events };
+    let host = FrontHost {
+        sockets: sockets.clone(),
+        links: Links::start(&net, &key, &roster, &urls, &heard),
+        kept: Kept::start(state, handle.sink(|ticket| FrontInput::Persisted { ticket })),
+        events,
+    };
     tasks.spawn(async move {
-        driver::run(front, mailbox, || FrontInput::Wake, host).await;
+        let (_, host) = driver::run(front, mailbox, || FrontInput::Wake, host).await;
+        host.kept.finish().await;
     });
 
     let (alive, mut all_gone) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<Infallible>();
-    let shared = Arc::new(Shared { handle: handle.clone(), sockets, watching, next: AtomicU64::new(0), alive });
+    let shared = Arc::new(Shared {
+        handle: handle.clone(),
+        sockets,
+        acceptor: acceptor.clone(),
+        watching,
+        next: AtomicU64::new(0),
+        alive,
+    });
     let app = router(shared).into_make_service_with_connect_info::<SocketAddr>();
     let mut server = Box::pin(
         // axum tells the remote address of any tapped listener, but else only of tokio's own.
@@ -95,6 +156,7 @@ where
     drop(stop);
     // An error says that the machine has stopped already.
     let _ = handle.send(FrontInput::Shutdown).await;
+    acceptor.close();
     let leaving = async {
         let result = server.await;
         all_gone.recv().await;
@@ -120,6 +182,7 @@ async fn tell_time(handle: Handle<Front>, unix_ms: fn() -> u64) {
 struct Shared {
     handle: Handle<Front>,
     sockets: Sockets,
+    acceptor: Arc<Acceptor>,
     watching: Watching,
     next: AtomicU64,
     /// Held by everything that must end before a shutdown is complete.
@@ -136,43 +199,6 @@ impl Sockets {
     }
 }
 
-/// Carries out what the machine says.
-struct FrontHost {
-    sockets: Sockets,
-    events: Events,
-}
-
-impl Host<Front> for FrontHost {
-    fn execute(&mut self, output: FrontOutput) -> ControlFlow<()> {
-        match output {
-            FrontOutput::Send { client, text } => {
-                // A client that is gone is told to the machine by its own task.
-                if let Some(outbox) = self.sockets.with(|sockets| sockets.get(&client).cloned()) {
-                    outbox.push(text);
-                }
-            }
-            FrontOutput::Close { client, reason } => {
-                if let Some(outbox) = self.sockets.with(|sockets| sockets.remove(&client)) {
-                    outbox.close(reason);
-                }
-            }
-            FrontOutput::Event(event) => {
-                self.events.tell(&event);
-                log(event);
-            }
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-fn log(event: FrontEvent) {
-    match event {
-        FrontEvent::WorkerUp { name } => info!(worker = name, "worker up"),
-        FrontEvent::WorkerDown { name, reason } => warn!(worker = name, reason, "worker down"),
-        FrontEvent::Audit { ip, offence } => warn!(target: "kollator::audit", %ip, offence, "audit"),
-    }
-}
-
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/", get(|| async { Html(include_str!("landing.html")) }))
@@ -182,28 +208,37 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(show_metrics))
         .route("/signaling", get(signaling))
         .route("/ws", get(watch))
+        .route(sync::PATH, get(worker_sync))
         .with_state(shared)
 }
 
-type App = State<Arc<Shared>>;
+type App = AxumState<Arc<Shared>>;
 
-async fn health(State(shared): App) -> Result<Response, Stopping> {
+async fn health(AxumState(shared): App) -> Result<Response, Stopping> {
     let status = shared.handle.query(|front| front.status()).await?;
+    let cluster = status.cluster;
     let body = serde_json::json!({
         "status": "ok",
+        "name": cluster.name,
+        "role": cluster.role,
+        "term": cluster.term,
+        "leader": cluster.leader,
+        "epoch": cluster.epoch,
+        "quorum": cluster.quorum,
+        "fronts": cluster.peers,
         "clients": status.clients,
-        "workers": status.workers.len(),
+        "workers": cluster.usable_workers,
     });
     Ok(Json(body).into_response())
 }
 
-async fn workers(State(shared): App) -> Result<Response, Stopping> {
+async fn workers(AxumState(shared): App) -> Result<Response, Stopping> {
     let status = shared.handle.query(|front| front.status()).await?;
     Ok(Json(status.workers).into_response())
 }
 
 async fn bootstrap(
-    State(shared): App,
+    AxumState(shared): App,
     ConnectInfo(remote): ConnectInfo<SocketAddr>,
 ) -> Result<Response, Stopping> {
     let ip = remote.ip();
@@ -211,14 +246,14 @@ async fn bootstrap(
     Ok(Json(bootstrap).into_response())
 }
 
-async fn show_metrics(State(shared): App) -> Result<Response, Stopping> {
+async fn show_metrics(AxumState(shared): App) -> Result<Response, Stopping> {
     let status = shared.handle.query(|front| front.status()).await?;
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     Ok((kind, metrics::render(&status)).into_response())
 }
 
 async fn signaling(
-    State(shared): App,
+    AxumState(shared): App,
     ConnectInfo(remote): ConnectInfo<SocketAddr>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -235,9 +270,19 @@ async fn signaling(
     )
 }
 
-async fn watch(State(shared): App, upgrade: WebSocketUpgrade) -> Response {
+async fn watch(AxumState(shared): App, upgrade: WebSocketUpgrade) -> Response {
     let watching = shared.watching.clone();
     Watching::limit(upgrade).on_upgrade(move |socket| watching.attend(socket))
+}
+
+async fn worker_sync(
+    AxumState(shared): App,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    Acceptor::limit(upgrade).on_upgrade(move |websocket| async move {
+        shared.acceptor.attend(websocket, remote).await;
+    })
 }
 
 /// The machine has stopped: nothing can be answered any more.

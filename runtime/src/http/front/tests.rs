@@ -36,7 +36,8 @@ impl Server {
         let mut config = FrontConfig::new(key(), system_clock(), 1);
         config.messages.burst = 10_000;
         let front = Front::new(config);
-        let task = tokio::spawn(serve(listener, front, system_clock, async {
+        let around = Surroundings::alone(TokioNet, key(), system_clock);
+        let task = tokio::spawn(serve(listener, front, around, async {
             stopped.await.expect("told");
         }));
         Self { addr, stop, task }
