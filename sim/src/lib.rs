@@ -1,9 +1,13 @@
 //! Simulated worlds that try to break Kollator: [`world`] runs the real node machines on an event heap, with
-//! every fault that a seed asks for, and [`oracle`] judges what they do; [`store`] does the same to the worker's
-//! store alone, [`election`] to the election of fronts; [`turmoil`] runs the real runtimes on simulated hosts.
+//! every fault that a seed asks for, and [`oracle`] judges what they do; [`cluster`] does the same to fronts among
+//! themselves, [`election`] to their election alone, [`store`] to the worker's store alone; [`turmoil`] runs the
+//! real runtimes on simulated hosts.
 
+pub mod cluster;
 pub mod election;
+mod heap;
 pub mod oracle;
 pub mod store;
+mod trace;
 pub mod turmoil;
 pub mod world;

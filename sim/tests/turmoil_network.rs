@@ -17,7 +17,7 @@ use kollator_core::node::peer::{Command, Order, PeerConfig, PeerEvent};
 use kollator_core::node::worker::WorkerConfig;
 use kollator_runtime::blocking::Blocking;
 use kollator_runtime::disk::{Disk, HashedShare, OutputOptions, ShareOptions, hash_share};
-use kollator_runtime::http::front::{serve, system_clock};
+use kollator_runtime::http::front::{Surroundings, serve, system_clock};
 use kollator_runtime::link::FrontUrl;
 use kollator_runtime::net::Net;
 use kollator_runtime::node::peer::{PeerNode, PeerOptions};
@@ -74,7 +74,8 @@ fn name_of(number: u8) -> PeerId {
 async fn front(seed: u64) -> Result<(), Failure> {
     let listener = SimNet.bind("0.0.0.0:8080".parse()?).await?;
     let config = FrontConfig::new(key(), system_clock(), seed);
-    serve(listener, Front::new(config), system_clock, std::future::pending()).await?;
+    let around = Surroundings::alone(SimNet, key(), system_clock);
+    serve(listener, Front::new(config), around, std::future::pending()).await?;
     Ok(())
 }
 

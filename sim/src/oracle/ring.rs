@@ -1,10 +1,10 @@
 //! A front tells every client the worker that the ring's definition names, computed here without a ring: among
 //! the workers that are counted in, the one with the nearest virtual node at or after the client's network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use kollator_core::node::front::{ClientId, FrontInput, FrontOutput};
+use kollator_core::node::front::{ClientId, FrontEvent, FrontInput, FrontOutput};
 use kollator_core::ring::{DEFAULT_REPLICAS, Key};
 use kollator_core::wire::signal::{FromFront, Role, ToFront, WorkerInfo};
 
@@ -23,12 +23,17 @@ struct Member {
     client: ClientId,
     info: WorkerInfo,
     capacity: u16,
+    /// Whether it answers, as the front says.
+    alive: bool,
+    draining: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Assignment {
     clients: BTreeMap<ClientId, Client>,
     members: BTreeMap<String, Member>,
+    /// Workers that do not answer, as the front says.
+    dead: BTreeSet<String>,
     /// Virtual nodes by name and capacity, computed once.
     points: BTreeMap<(String, u16), Vec<u64>>,
     /// Something changed since every client's worker was compared.
@@ -45,6 +50,7 @@ impl Oracle for Assignment {
             Fact::Crashed if event.node == FRONT => {
                 self.clients.clear();
                 self.members.clear();
+                self.dead.clear();
             }
             Fact::FrontHeard(FrontInput::Connected { client, ip }) => {
                 self.clients.insert(*client, Client { ip: *ip, hello: None, told: None });
@@ -60,6 +66,19 @@ impl Oracle for Assignment {
                     && let Ok(hello @ ToFront::Hello { .. }) = ToFront::parse(text)
                 {
                     sender.hello.get_or_insert(hello);
+                }
+            }
+            Fact::FrontSaid(FrontOutput::Event(event)) => {
+                self.changed = true;
+                match event {
+                    FrontEvent::WorkerUp { name } => _ = self.dead.remove(name),
+                    FrontEvent::WorkerHealth { name, alive } => self.health(name, *alive),
+                    FrontEvent::WorkerDraining { name } => {
+                        if let Some(member) = self.members.get_mut(name) {
+                            member.draining = true;
+                        }
+                    }
+                    _ => {}
                 }
             }
             Fact::FrontSaid(FrontOutput::Send { client, text }) => {
@@ -85,10 +104,23 @@ impl Assignment {
         let hello = self.clients.get(&client).and_then(|client| client.hello.clone());
         match hello {
             Some(ToFront::Hello { id, role: Role::Worker(hello), .. }) => {
+                let alive = !self.dead.contains(&hello.name);
                 let info = WorkerInfo { name: hello.name.clone(), peer: id, http: hello.http };
-                self.members.insert(hello.name, Member { client, info, capacity: hello.capacity });
+                self.members
+                    .insert(hello.name, Member { client, info, capacity: hello.capacity, alive, draining: false });
             }
             _ => self.told(client, worker),
+        }
+    }
+
+    fn health(&mut self, name: &str, alive: bool) {
+        if let Some(member) = self.members.get_mut(name) {
+            member.alive = alive;
+        }
+        if alive {
+            self.dead.remove(name);
+        } else {
+            self.dead.insert(name.to_owned());
         }
     }
 
@@ -118,7 +150,8 @@ impl Assignment {
             let points = &self.points[&(member.info.name.clone(), member.capacity)];
             points.iter().map(|point| point.wrapping_sub(key)).min()
         };
-        self.members.values().min_by_key(distance).map(|member| &member.info)
+        let usable = self.members.values().filter(|member| member.alive && !member.draining);
+        usable.min_by_key(distance).map(|member| &member.info)
     }
 }
 

@@ -18,13 +18,14 @@ use kollator_core::store::Effect;
 use kollator_core::wire::frame::Frame;
 use kollator_core::wire::signal::{Role, ToFront};
 
+use crate::heap::EventHeap;
 use crate::oracle::{self, Fact, Oracle, WorldEvent};
+use crate::trace::Trace;
 
 mod backing;
 mod chaos;
 mod disk;
 mod faults;
-mod heap;
 mod liar;
 mod link;
 mod machines;
@@ -45,13 +46,11 @@ pub use share::Share;
 use backing::{Backing, Cache};
 use disk::Disk;
 use faults::FaultSet;
-use heap::EventHeap;
 use link::Link;
 use machines::Process;
 use net::Net;
 use plan::{Plan, Settings};
 use rtc::{End, Half, Pair};
-use trace::Trace;
 use users::Task;
 
 /// The front's place among the nodes.
@@ -524,6 +523,12 @@ impl World {
                     FrontOutput::Send { client, text } => self.front_send(client, text),
                     FrontOutput::Close { client, reason } => self.front_close(client, reason),
                     FrontOutput::Event(event) => self.trace.text(&event),
+                    // One front alone: its disk is as slow as any, and there is nobody to send to.
+                    FrontOutput::Persist { ticket, .. } => {
+                        let wait = self.settings.disk_latency.end;
+                        self.hear_later(wait, node, Input::Front(FrontInput::Persisted { ticket }));
+                    }
+                    FrontOutput::PeerSend { .. } | FrontOutput::Save(_) => {}
                 }
             }
             Output::Worker(output) => {

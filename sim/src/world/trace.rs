@@ -1,7 +1,5 @@
-//! The hash of a run: every event that happened, in order. Two runs are the same run if their hashes are.
-//! Must never depend on an address, a hasher's seed or the time of day.
+//! What of an event goes into the hash of a run.
 
-use kollator_core::machine::Instant;
 use kollator_core::node::front::FrontInput;
 use kollator_core::node::io::{DiskEvent, LinkEvent};
 use kollator_core::node::peer::PeerInput;
@@ -9,45 +7,9 @@ use kollator_core::node::worker::WorkerInput;
 use kollator_core::rtc::RtcEvent;
 use kollator_core::store::{Outcome, PartData};
 
-/// FNV-1a over 64-bit words.
-pub(super) struct Trace(u64);
+use crate::trace::Trace;
 
 impl Trace {
-    pub(super) const fn new() -> Self {
-        Self(0xCBF2_9CE4_8422_2325)
-    }
-
-    pub(super) const fn value(&self) -> u64 {
-        self.0
-    }
-
-    pub(super) fn word(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01B3);
-        self.0 ^= self.0 >> 29;
-    }
-
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.word(bytes.len() as u64);
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.word(u64::from_le_bytes(*word));
-        }
-        for byte in rest {
-            self.word(u64::from(*byte));
-        }
-    }
-
-    /// Something that happened at `at` to the `node`th machine.
-    pub(super) fn step(&mut self, at: Instant, node: usize) {
-        self.word(at.as_nanos());
-        self.word(node as u64);
-    }
-
-    /// Small things, by their debug text.
-    pub(super) fn text(&mut self, thing: &impl std::fmt::Debug) {
-        self.bytes(format!("{thing:?}").as_bytes());
-    }
-
     pub(super) fn front(&mut self, input: &FrontInput) {
         match input {
             FrontInput::Wake => self.word(1),

@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use kollator_core::machine::Instant;
 
 /// A priority queue of (time, sequence number).
-pub(super) struct EventHeap<T> {
+pub(crate) struct EventHeap<T> {
     heap: BinaryHeap<Reverse<Entry<T>>>,
     sequence: u64,
 }
@@ -19,17 +19,17 @@ struct Entry<T> {
 }
 
 impl<T> EventHeap<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { heap: BinaryHeap::new(), sequence: 0 }
     }
 
-    pub(super) fn push(&mut self, at: Instant, event: T) {
+    pub(crate) fn push(&mut self, at: Instant, event: T) {
         self.sequence += 1;
         self.heap.push(Reverse(Entry { at, sequence: self.sequence, event }));
     }
 
     /// The earliest event.
-    pub(super) fn pop(&mut self) -> Option<(Instant, T)> {
+    pub(crate) fn pop(&mut self) -> Option<(Instant, T)> {
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))
     }
 }
