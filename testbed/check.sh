@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Exits 0 when every part of the network that start.sh started is healthy and a file makes the round trip.
+# Exits 0 when every part of the network that start.sh started is healthy, the fronts agree on a leader and on the
+# workers, and a file makes the round trip.
 set -euo pipefail
 # shellcheck source=testbed/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -18,6 +19,8 @@ for part in "${PARTS[@]}"; do
     fi
 done
 ((bad == 0)) || die "not all parts are healthy"
+agreed || die "$DISAGREEMENT"
+say "fronts: agreed"
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

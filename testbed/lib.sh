@@ -4,14 +4,14 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BASE_PORT=${KOLLATOR_BASE_PORT:-8080}
 RUN_DIR=${KOLLATOR_TESTBED_DIR:-$ROOT/run}
+FRONTS=3
 WORKERS=3
-PARTS=(s3 front-1)
+PARTS=(s3)
+for n in $(seq "$FRONTS"); do PARTS+=("front-$n"); done
 for n in $(seq "$WORKERS"); do PARTS+=("worker-$n"); done
 
 S3_PORT=$((BASE_PORT + 200))
 S3_URL=http://127.0.0.1:$S3_PORT
-FRONT_PORT=$BASE_PORT
-FRONT_URL=http://127.0.0.1:$FRONT_PORT
 
 TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
 case $TARGET_DIR in /*) ;; *) TARGET_DIR=$ROOT/$TARGET_DIR ;; esac
@@ -29,7 +29,38 @@ check_base_port() {
         die "KOLLATOR_BASE_PORT must be a port from 1024 to 65335, got '$BASE_PORT'"
 }
 
+front_port() { echo $((BASE_PORT + $1 - 1)); }
 worker_port() { echo $((BASE_PORT + 100 + $1)); }
+
+# URL at which one part (clients count as one) reaches front N. With KOLLATOR_PROXY_PORT, that is a proxy, which
+# chaos.sh has on a port of its own for each pair, so that it can cut them apart.
+front_url() {
+    local part=$1 n=$2 row
+    if [[ -z ${KOLLATOR_PROXY_PORT:-} ]]; then
+        echo "http://127.0.0.1:$(front_port "$n")"
+        return
+    fi
+    case $part in
+    front-*) row=${part#front-} ;;
+    worker-*) row=$((FRONTS + ${part#worker-})) ;;
+    clients) row=0 ;;
+    esac
+    echo "http://127.0.0.1:$((KOLLATOR_PROXY_PORT + row * FRONTS + n - 1))"
+}
+
+# URLs of all fronts for one part, comma-separated: those from N on first.
+front_urls() {
+    local part=$1 first=$2 urls=() i
+    for ((i = 0; i < FRONTS; i++)); do urls+=("$(front_url "$part" $(((first - 1 + i) % FRONTS + 1)))"); done
+    (IFS=, && echo "${urls[*]}")
+}
+
+# What front N is told of all fronts: NAME=URL, comma-separated.
+front_peers() {
+    local peers=() i
+    for i in $(seq "$FRONTS"); do peers+=("front-$i=$(front_url "front-$1" "$i")"); done
+    (IFS=, && echo "${peers[*]}")
+}
 
 # The moment a process began, in ticks since the machine did: tells a process from a later one with its id.
 # Nothing for one that ended and that nobody waited for yet.
@@ -54,6 +85,8 @@ end_part() {
     local pid
     if pid=$(pid_of "$1"); then
         kill -TERM "$pid" 2>/dev/null || true
+        # A stopped process hears SIGTERM only once it goes on.
+        kill -CONT "$pid" 2>/dev/null || true
         for _ in $(seq $(($2 * 10))); do
             pid_of "$1" >/dev/null || break
             sleep 0.1
@@ -73,7 +106,7 @@ answers() { curl -fsS --max-time 2 -o /dev/null "$1" 2>/dev/null; }
 healthy() {
     case $1 in
     s3) listens "$S3_PORT" ;;
-    front-*) answers "$FRONT_URL/health" ;;
+    front-*) answers "http://127.0.0.1:$(front_port "${1#front-}")/health" ;;
     worker-*)
         curl -fsS --max-time 2 "http://127.0.0.1:$(worker_port "${1#worker-}")/health" 2>/dev/null |
             grep -q '"online":true'
@@ -81,14 +114,33 @@ healthy() {
     esac
 }
 
+# Whether the fronts agree on one leader, each is in touch with a majority, and each knows every worker as alive.
+# Sets DISAGREEMENT to what is wrong.
+agreed() {
+    local n health leaders=() alive
+    for n in $(seq "$FRONTS"); do
+        health=$(curl -fsS --max-time 2 "http://127.0.0.1:$(front_port "$n")/health" 2>/dev/null) || health=
+        DISAGREEMENT="front-$n is out of touch with the others: ${health:-no answer}"
+        grep -q '"quorum":true' <<<"$health" || return 1
+        leaders+=("$(grep -oE '"leader":"[^"]*"' <<<"$health")")
+        alive=$(curl -fsS --max-time 2 "http://127.0.0.1:$(front_port "$n")/workers" 2>/dev/null |
+            grep -o '"alive":true' | wc -l)
+        DISAGREEMENT="front-$n knows $alive of $WORKERS workers as alive"
+        ((alive == WORKERS)) || return 1
+    done
+    DISAGREEMENT="the fronts name several leaders: ${leaders[*]}"
+    (($(printf '%s\n' "${leaders[@]}" | sort -u | wc -l) == 1)) && [[ -n ${leaders[0]} ]]
+}
+
 # Shares a fresh file with one peer, gets it with another, compares. Sets LINK.
 round_trip() {
-    local dir=$1 bytes=$2
+    local dir=$1 bytes=$2 fronts
+    fronts=$(front_urls clients 1)
     rm -rf "$dir"
     mkdir -p "$dir"
     head -c "$bytes" /dev/urandom >"$dir/sample.bin"
-    LINK=$("$BIN/kollator" --front "$FRONT_URL" share "$dir/sample.bin") || return 1
-    "$BIN/kollator" --front "$FRONT_URL" download "$LINK" --output "$dir/received.bin" || return 1
+    LINK=$("$BIN/kollator" --front "$fronts" share "$dir/sample.bin") || return 1
+    "$BIN/kollator" --front "$fronts" download "$LINK" --output "$dir/received.bin" || return 1
     cmp "$dir/sample.bin" "$dir/received.bin"
 }
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Starts a whole Kollator network on this machine and shows that it works: a front, three workers and an
-# S3-compatible server, on 127.0.0.1. Builds what is missing. Started twice, it says that the network runs.
+# Starts a whole Kollator network on this machine and shows that it works: three fronts, three workers and an
+# S3-compatible server, on 127.0.0.1. Builds what is missing. Started twice, it says that the network runs; a part
+# that has ended is started again.
 #
-# KOLLATOR_TESTBED_DIR (default ./run) and KOLLATOR_BASE_PORT (default 8080) move it: the front listens at the
-# base port, worker N at base + 100 + N, S3 at base + 200. End it with stop.sh.
+# KOLLATOR_TESTBED_DIR (default ./run) and KOLLATOR_BASE_PORT (default 8080) move it: front N listens at
+# base + N - 1, worker N at base + 100 + N, S3 at base + 200. End it with stop.sh.
 set -euo pipefail
 # shellcheck source=testbed/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -23,7 +24,8 @@ for part in "${PARTS[@]}"; do
     if pid_of "$part" >/dev/null; then running+=("$part"); fi
 done
 if ((${#running[@]} == ${#PARTS[@]})); then
-    say "already running in $RUN_DIR: front $FRONT_URL; ./testbed/check.sh looks closer, ./testbed/stop.sh ends it"
+    say "already running in $RUN_DIR, fronts at $(front_urls clients 1)"
+    say "./testbed/check.sh looks closer, ./testbed/stop.sh ends it"
     exit 0
 fi
 
@@ -67,27 +69,38 @@ export S3_ACCESS_KEY=testbed S3_SECRET_KEY=testbed-secret
 export HOST=127.0.0.1
 
 start s3 "$S3_PORT" "$BIN/kollator-s3" --host 127.0.0.1 --port "$S3_PORT" --root "$RUN_DIR/s3"
-start front-1 "$FRONT_PORT" env PORT="$FRONT_PORT" PUBLIC_URL="$FRONT_URL" "$BIN/kollator-front"
+for n in $(seq "$FRONTS"); do
+    mkdir -p "$RUN_DIR/fronts/$n"
+    port=$(front_port "$n")
+    start "front-$n" "$port" env PORT="$port" FRONT_ID="front-$n" FRONT_PEERS="$(front_peers "$n")" \
+        PUBLIC_URL="$(front_urls clients 1)" SQLITE_PATH="$RUN_DIR/fronts/$n/front.db" "$BIN/kollator-front"
+done
 await s3
-await front-1
+for n in $(seq "$FRONTS"); do await "front-$n"; done
 for n in $(seq "$WORKERS"); do
     port=$(worker_port "$n")
-    start "worker-$n" "$port" env PORT="$port" WORKER_ID="worker-$n" FRONTS="$FRONT_URL" \
+    start "worker-$n" "$port" env PORT="$port" WORKER_ID="worker-$n" \
+        FRONTS="$(front_urls "worker-$n" "$n")" \
         PUBLIC_URL="http://127.0.0.1:$port" S3_ENDPOINT="$S3_URL" S3_BUCKET=kollator-chunks \
         CACHE_PATH="$RUN_DIR/workers/$n/cache" "$BIN/kollator-worker"
 done
 for n in $(seq "$WORKERS"); do await "worker-$n"; done
+for _ in $(seq 150); do
+    agreed && break
+    sleep 0.1
+done
+agreed || fail "front-1 and the others do not agree: $DISAGREEMENT"
 
 say "all parts are up; sharing a sample of 8 MiB with one peer and getting it with another"
 round_trip "$RUN_DIR/sample" $((8 * 1024 * 1024)) || die "the sample did not arrive; see $RUN_DIR/logs"
 say "the sample arrived as it was sent"
 say
-say "front      $FRONT_URL"
+for n in $(seq "$FRONTS"); do say "front-$n    http://127.0.0.1:$(front_port "$n")"; done
 for n in $(seq "$WORKERS"); do say "worker-$n   http://127.0.0.1:$(worker_port "$n")/stats"; done
 say "S3         $S3_URL"
 say "logs       $RUN_DIR/logs"
 say
 say "Try:"
-say "  $BIN/kollator --front $FRONT_URL share README.md"
-say "  $BIN/kollator --front $FRONT_URL download '$LINK' --output sample.bin"
+say "  $BIN/kollator --front $(front_urls clients 1) share README.md"
+say "  $BIN/kollator download '$LINK' --output sample.bin"
 say "  ./testbed/check.sh; ./testbed/stop.sh"

@@ -28,7 +28,7 @@ class Network:
             **os.environ,
             "KOLLATOR_TESTBED_DIR": str(self.run_dir),
             "KOLLATOR_BASE_PORT": str(base_port),
-            "KOLLATOR_FRONT": self.front,
+            "KOLLATOR_FRONT": ",".join(f"http://127.0.0.1:{base_port + n}" for n in range(3)),
         }
         for name in ("RUST_LOG", "KOLLATOR_TIMEOUT", "KOLLATOR_LOG_FORMAT"):
             self.env.pop(name, None)
@@ -94,12 +94,16 @@ class Network:
             process.communicate()
 
 
-def free_base_port():
+# Where parts listen above the base port; lib.sh says the same.
+OFFSETS = (0, 1, 2, 101, 102, 103, 200)
+
+
+def free_base_port(offsets=OFFSETS):
     """A base port at which no part of a network would meet another process."""
     while True:
         base = random.randrange(20_000, 30_000)
         try:
-            for offset in (0, 101, 102, 103, 200):
+            for offset in offsets:
                 with socket.socket() as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(("127.0.0.1", base + offset))
