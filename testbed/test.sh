@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test: cargo's (unit, property, simulation), then the released binaries end to end and against
-# libtorrent. Installs what that needs and says what. Ends with a line `N passed, M failed`.
+# Runs every test: cargo's (unit, property, simulation), then the released binaries against libtorrent, end to end, and
+# while fronts and workers are killed. Installs what that needs and says what. Ends with a line `N passed, M failed`.
 #
 # KOLLATOR_E2E_LARGE=0 leaves out the file of 1 GiB.
 set -euo pipefail
@@ -52,6 +52,7 @@ if ! "$venv/bin/python" -c 'import libtorrent' 2>/dev/null; then
 fi
 run "$venv/bin/python" testbed/interop/libtorrent_test.py "$BIN/kollator"
 run "$venv/bin/python" testbed/e2e/e2e_test.py "$BIN"
+run "$venv/bin/python" testbed/e2e/failover_test.py "$BIN"
 
 say
 say "$passed passed, $failed failed"

@@ -28,6 +28,8 @@ class Network:
             **os.environ,
             "KOLLATOR_TESTBED_DIR": str(self.run_dir),
             "KOLLATOR_BASE_PORT": str(base_port),
+            # start.sh takes its binaries from the folder `release` in there.
+            "CARGO_TARGET_DIR": str(self.bin.parent),
             "KOLLATOR_FRONT": ",".join(f"http://127.0.0.1:{base_port + n}" for n in range(3)),
         }
         for name in ("RUST_LOG", "KOLLATOR_TIMEOUT", "KOLLATOR_LOG_FORMAT"):
