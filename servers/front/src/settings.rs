@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
+use kollator_core::allow::AllowList;
 use kollator_core::auth::SharedKey;
 use kollator_core::node::front::FrontConfig;
 use kollator_core::wire::signal::{IceServer, MAX_SERVERS, MAX_URL};
@@ -71,6 +72,10 @@ pub(crate) struct Settings {
     )]
     pub(crate) max_connections_per_ip: u32,
 
+    /// Networks that workers may connect from, such as 10.0.0.0/8,2001:db8::/32; comma-separated. Anywhere if absent
+    #[arg(long, env = "WORKER_NETWORKS")]
+    pub(crate) worker_networks: Option<AllowList>,
+
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -101,6 +106,7 @@ impl Settings {
         config.fronts = self.public_urls.clone();
         config.max_clients = self.max_connections as usize;
         config.max_clients_per_ip = self.max_connections_per_ip as usize;
+        config.worker_networks = self.worker_networks.clone().unwrap_or_default();
         if config.ice_servers.len() > MAX_SERVERS {
             return Err(format!("--stun-servers and --turn-servers: at most {MAX_SERVERS} together"));
         }
@@ -218,6 +224,7 @@ mod tests {
             (&["--public-url", "front.example"], "--public-url"),
             (&["--log-format", "xml"], "--log-format"),
             (&["--max-connections", "0"], "--max-connections"),
+            (&["--worker-networks", "10.0.0.0/33"], "--worker-networks"),
         ] {
             let error = parse(args).expect_err("refused");
             assert!(error.contains(name) && error.contains(args[1]), "{error}");
