@@ -16,6 +16,9 @@ use crate::wire::signal::Signal;
 
 /// A dial, or an accepted offer, that is not open by then has failed.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(15);
+/// An offer that is not answered for so long was lost on its way, or its answer was: it is worth another try. Longer
+/// than the other side may take to learn its own addresses.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// After this much silence the other side is asked for a sign of life.
 const ASK_AFTER: Duration = Duration::from_secs(2);
 /// After this much silence the session is dead. Above what a full send buffer takes on a slow line.
@@ -99,6 +102,8 @@ struct Session {
     number: u32,
     state: State,
     began: Instant,
+    /// When our offer left, while it is not answered.
+    unanswered: Option<Instant>,
     heard: Instant,
     asked: bool,
     /// Frames the transport did not take yet.
@@ -234,6 +239,7 @@ impl Sessions {
                 let dialled =
                     |conn: &ConnId| matches!(self.sessions[conn].state, State::SettingUp { dialled: true });
                 if let Some(conn) = matching.filter(dialled) {
+                    self.sessions.get_mut(&conn).expect("it is the one that matches").unanswered = None;
                     self.out.push(SessionsOutput::Rtc(RtcCommand::SetAnswer { conn, sdp }));
                 }
             }
@@ -261,8 +267,9 @@ impl Sessions {
     pub fn rtc(&mut self, now: Instant, event: RtcEvent) {
         match event {
             RtcEvent::Described { conn, sdp } => {
-                let Some(session) = self.sessions.get(&conn) else { return };
+                let Some(session) = self.sessions.get_mut(&conn) else { return };
                 let State::SettingUp { dialled } = session.state else { return };
+                session.unanswered = dialled.then_some(now);
                 let body = if dialled { Signal::Offer { sdp } } else { Signal::Answer { sdp } };
                 let (to, session) = (session.peer, session.number);
                 self.out.push(SessionsOutput::Signal { to, session, body });
@@ -297,6 +304,9 @@ impl Sessions {
                 State::SettingUp { .. } | State::Open if now >= session.began + SETUP_TIMEOUT => {
                     dead.push((*conn, "no connection came about in time"));
                 }
+                State::SettingUp { .. } if session.unanswered.is_some_and(|at| now >= at + ANSWER_TIMEOUT) => {
+                    dead.push((*conn, "the offer was not answered in time"));
+                }
                 _ => {}
             }
         }
@@ -320,7 +330,10 @@ impl Sessions {
             Some(match session.state {
                 State::Up if session.asked => session.heard + DEAD_AFTER,
                 State::Up => session.heard + ASK_AFTER,
-                State::SettingUp { .. } | State::Open => session.began + SETUP_TIMEOUT,
+                State::SettingUp { .. } | State::Open => {
+                    let answer = session.unanswered.map(|at| at + ANSWER_TIMEOUT);
+                    answer.unwrap_or(session.began + SETUP_TIMEOUT).min(session.began + SETUP_TIMEOUT)
+                }
             })
         }))
     }
@@ -409,8 +422,16 @@ impl Sessions {
     fn insert(&mut self, now: Instant, peer: PeerId, number: u32, state: State) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
-        let session =
-            Session { peer, number, state, began: now, heard: now, asked: false, queued: VecDeque::new() };
+        let session = Session {
+            peer,
+            number,
+            state,
+            began: now,
+            unanswered: None,
+            heard: now,
+            asked: false,
+            queued: VecDeque::new(),
+        };
         self.sessions.insert(conn, session);
         self.by_peer.insert(peer, conn);
         conn

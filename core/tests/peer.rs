@@ -35,6 +35,8 @@ struct Stage {
     peer: Peer,
     conn: Option<ConnId>,
     sent: Vec<Frame>,
+    /// How many offers it made, of which each was described at once.
+    offers: usize,
     events: Vec<PeerEvent>,
     /// What the disk finds when it prepares a download.
     found: Vec<Claim>,
@@ -44,8 +46,15 @@ impl Stage {
     /// A peer that is online, without a worker, and has one session, which the other side began.
     fn new() -> Self {
         let peer = Peer::new(PeerConfig::new(PeerId(Digest([1; 32])), 5, 1));
-        let mut stage =
-            Self { now: Instant::ZERO, peer, conn: None, sent: Vec::new(), events: Vec::new(), found: Vec::new() };
+        let mut stage = Self {
+            now: Instant::ZERO,
+            peer,
+            conn: None,
+            sent: Vec::new(),
+            offers: 0,
+            events: Vec::new(),
+            found: Vec::new(),
+        };
         stage.tell(PeerInput::Wake);
         stage.tell(PeerInput::Link(LinkEvent::Up));
         stage.front(&FromFront::Welcome(Bootstrap {
@@ -93,12 +102,17 @@ impl Stage {
     fn obey(&mut self, output: PeerOutput) -> Option<PeerInput> {
         match output {
             PeerOutput::Link(LinkCommand::Send { text }) => {
-                assert!(ToFront::parse(text.as_bytes()).is_ok(), "{text}");
-                None
+                let message = ToFront::parse(text.as_bytes()).expect("a peer keeps the protocol");
+                let pong = || LinkEvent::Message { text: FromFront::Pong {}.to_text().into() };
+                (message == ToFront::Ping {}).then(|| PeerInput::Link(pong()))
             }
             PeerOutput::Link(LinkCommand::Connect { .. }) => None,
             PeerOutput::Rtc(RtcCommand::Accept { conn, .. }) => {
                 self.conn = Some(conn);
+                Some(PeerInput::Rtc(RtcEvent::Described { conn, sdp: "ours".into() }))
+            }
+            PeerOutput::Rtc(RtcCommand::Offer { conn }) => {
+                self.offers += 1;
                 Some(PeerInput::Rtc(RtcEvent::Described { conn, sdp: "ours".into() }))
             }
             PeerOutput::Rtc(RtcCommand::Send { conn, frame }) => {
@@ -253,4 +267,20 @@ fn a_chunk_that_two_shares_have_is_served_until_both_are_stopped() {
     assert!(!asked_in_vain(&mut stage, 1));
     stage.tell(PeerInput::Command(Command::Stop { info_hash: one.info_hash() }));
     assert!(asked_in_vain(&mut stage, 2));
+}
+
+#[test]
+fn an_offer_that_nobody_answers_is_made_again() {
+    let mut stage = Stage::new();
+    let (name, http) = ("worker-1".into(), "http://192.0.2.1:8081".into());
+    let peer = PeerId(Digest([9; 32]));
+    stage.front(&FromFront::Assign { worker: Some(WorkerInfo { name, peer, http }) });
+    let metainfo = metainfo();
+    stage.tell(PeerInput::Command(Command::Share { metainfo, upload: true }));
+    let end = stage.now + Duration::from_secs(10);
+    while stage.offers < 2 {
+        stage.now = stage.peer.next_wake().expect("it waits for the answer");
+        assert!(stage.now < end, "{} offers in 10 s", stage.offers);
+        stage.tell(PeerInput::Wake);
+    }
 }
