@@ -48,13 +48,17 @@ pub struct Ring {
     members: BTreeMap<Arc<str>, u16>,
     /// Sorted. Where two fall on one point, the smaller name owns it.
     points: Vec<(Key, Arc<str>)>,
+    /// How many points come before each of so many equal parts of the circle, a power of two. Points are spread
+    /// evenly, so there are one or two in a part: a search that halves all of them would wait for memory at every
+    /// step.
+    before: Vec<u32>,
 }
 
 impl Ring {
     /// An empty ring whose members get `replicas` virtual nodes for each 100 of capacity.
     #[must_use]
     pub const fn new(replicas: u32) -> Self {
-        Self { replicas, members: BTreeMap::new(), points: Vec::new() }
+        Self { replicas, members: BTreeMap::new(), points: Vec::new(), before: Vec::new() }
     }
 
     /// Adds a member, or gives it another capacity. Every member has at least one virtual node.
@@ -66,8 +70,10 @@ impl Ring {
         let name: Arc<str> = name.into();
         let count = (u64::from(self.replicas) * u64::from(capacity) / 100).max(1);
         self.points.extend((0..count).map(|i| (Key::of(format!("{name}:{i}").as_bytes()), name.clone())));
-        self.points.sort_unstable();
+        // Unlike an unstable sort, it makes use of what is in order already: all but the new ones.
+        self.points.sort();
         self.members.insert(name, capacity);
+        self.index();
     }
 
     /// Removes a member; whether it was one.
@@ -75,6 +81,7 @@ impl Ring {
         let was_member = self.members.remove(name).is_some();
         if was_member {
             self.points.retain(|(_, owner)| **owner != *name);
+            self.index();
         }
         was_member
     }
@@ -104,9 +111,31 @@ impl Ring {
     }
 
     fn clockwise(&self, key: Key) -> impl Iterator<Item = &str> {
-        let start = self.points.partition_point(|(point, _)| *point < key);
+        let start = self.first_at_or_after(key);
         self.points[start..].iter().chain(&self.points[..start]).map(|(_, name)| &**name)
     }
+
+    fn first_at_or_after(&self, key: Key) -> usize {
+        let Some(before) = self.before.get(part(key, self.before.len())) else { return 0 };
+        let before = *before as usize;
+        before + self.points[before..].iter().take_while(|(point, _)| *point < key).count()
+    }
+
+    fn index(&mut self) {
+        let parts = (self.points.len() + 1).next_power_of_two() / 2;
+        self.before.clear();
+        for (index, (point, _)) in self.points.iter().enumerate() {
+            let before = u32::try_from(index).expect("fewer points than would fit into memory");
+            self.before.resize(self.before.len().max(part(*point, parts) + 1), before);
+        }
+        let all = u32::try_from(self.points.len()).expect("fewer points than would fit into memory");
+        self.before.resize(parts, all);
+    }
+}
+
+/// In which of `parts` equal parts of the circle, a power of two, a key falls.
+fn part(key: Key, parts: usize) -> usize {
+    ((u128::from(key.0) * parts as u128) >> 64) as usize
 }
 
 #[cfg(test)]
