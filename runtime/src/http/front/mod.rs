@@ -8,6 +8,8 @@ mod outbox;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod upgrade;
+mod websocket;
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -23,11 +25,11 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::{Listener, ListenerExt};
 use axum::{Json, Router};
+use hyper_util::rt::TokioIo;
 use kollator_core::auth::SharedKey;
 use kollator_core::cluster::FrontId;
 use kollator_core::cluster::roster::Roster;
 use kollator_core::node::front::{ClientId, Front, FrontInput};
-use kollator_core::wire::signal::MAX_MESSAGE;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
@@ -36,6 +38,7 @@ use tracing::{info, warn};
 use self::events::{Events, Watching};
 use self::host::{FrontHost, Kept};
 use self::outbox::Outbox;
+use self::upgrade::Upgrade;
 use crate::driver::{self, Handle};
 use crate::event::Stopped;
 use crate::link::FrontUrl;
@@ -47,8 +50,6 @@ use crate::sync::{self, Acceptor, Links, SyncEvent};
 const GRACE: Duration = Duration::from_secs(5);
 /// How often the machine is told the wall clock.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
-/// tungstenite fills this much with zeros before each read: it is most of what an idle client costs.
-const READ_BUFFER: usize = 4096;
 
 /// Unix milliseconds by the operating system's clock; 0 before 1970.
 #[must_use]
@@ -255,19 +256,21 @@ async fn show_metrics(AxumState(shared): App) -> Result<Response, Stopping> {
 async fn signaling(
     AxumState(shared): App,
     ConnectInfo(remote): ConnectInfo<SocketAddr>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Response {
-    upgrade.read_buffer_size(READ_BUFFER).max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE).on_upgrade(
-        move |websocket| async move {
-            let client = ClientId(shared.next.fetch_add(1, Ordering::Relaxed));
-            let outbox = Arc::new(Outbox::default());
-            shared.sockets.with(|sockets| sockets.insert(client, outbox.clone()));
-            let alive = shared.alive.clone();
-            socket::run(websocket, client, remote.ip(), &outbox, &shared.handle).await;
-            shared.sockets.with(|sockets| sockets.remove(&client));
-            drop(alive);
-        },
-    )
+    let (response, upgraded) = upgrade.agree();
+    tokio::spawn(async move {
+        // One that ended during the handshake was never a client.
+        let Ok(connection) = upgraded.await else { return };
+        let client = ClientId(shared.next.fetch_add(1, Ordering::Relaxed));
+        let outbox = Arc::new(Outbox::default());
+        shared.sockets.with(|sockets| sockets.insert(client, outbox.clone()));
+        let alive = shared.alive.clone();
+        socket::run(TokioIo::new(connection), client, remote.ip(), &outbox, &shared.handle).await;
+        shared.sockets.with(|sockets| sockets.remove(&client));
+        drop(alive);
+    });
+    response
 }
 
 async fn watch(AxumState(shared): App, upgrade: WebSocketUpgrade) -> Response {

@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
+use std::task::{Context, Poll};
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 
 /// Most messages that wait.
 pub(super) const MAX_MESSAGES: usize = 256;
@@ -15,7 +16,7 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     state: Mutex<Waiting>,
-    changed: Notify,
+    reader: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
@@ -49,31 +50,32 @@ impl Outbox {
             let close = Some("too slow: too much waits to be read".to_owned());
             *state = Waiting { close, cut: true, ..Waiting::default() };
         }
-        self.changed.notify_one();
+        self.reader.wake();
     }
 
     /// Closes after what waits; the first reason stands.
     pub(super) fn close(&self, reason: String) {
         self.lock().close.get_or_insert(reason);
-        self.changed.notify_one();
+        self.reader.wake();
     }
 
-    /// Waits for something to write and takes it. Cancel safe. For one task only.
-    pub(super) async fn next(&self) -> Next {
-        loop {
-            if let Some(next) = self.take() {
-                return next;
-            }
-            self.changed.notified().await;
-        }
+    /// Something to write, taken. For one task only.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Next> {
+        self.poll(cx, Self::take)
     }
 
-    /// Waits until the client is cut for being too slow. For the task that calls [`Self::next`], between two
-    /// calls of it.
-    pub(super) async fn cut(&self) {
-        while !self.lock().cut {
-            self.changed.notified().await;
+    /// Whether the client was cut for being too slow. For the task that calls [`Self::poll_next`].
+    pub(super) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(cx, |this| this.lock().cut.then_some(()))
+    }
+
+    fn poll<T>(&self, cx: &mut Context<'_>, look: impl Fn(&Self) -> Option<T>) -> Poll<T> {
+        if let Some(found) = look(self) {
+            return Poll::Ready(found);
         }
+        self.reader.register(cx.waker());
+        // What came between the look and the registration woke nobody.
+        look(self).map_or(Poll::Pending, Poll::Ready)
     }
 
     fn take(&self) -> Option<Next> {
@@ -98,9 +100,11 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
+
+    fn is_cut(outbox: &Outbox) -> bool {
+        outbox.poll_cut(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
 
     fn drain(outbox: &Outbox) -> Vec<Next> {
         let mut all = Vec::new();
@@ -132,9 +136,9 @@ mod tests {
             let outbox = Outbox::default();
             (0..fits).for_each(|_| outbox.push("x".repeat(size)));
             assert!(outbox.lock().close.is_none());
-            assert!(outbox.cut().now_or_never().is_none());
+            assert!(!is_cut(&outbox));
             outbox.push("x".into());
-            assert!(outbox.cut().now_or_never().is_some(), "a write that hangs is given up");
+            assert!(is_cut(&outbox), "a write that hangs is given up");
             assert!(matches!(&drain(&outbox)[..], [Next::Close(_)]));
         }
     }

@@ -7,11 +7,16 @@ use futures_util::{SinkExt, StreamExt};
 use kollator_core::auth::SharedKey;
 use kollator_core::id::{Digest, PeerId};
 use kollator_core::node::front::FrontConfig;
-use kollator_core::wire::signal::{Bootstrap, FromFront, Role, Signal, ToFront, VERSION, WorkerHello};
+use kollator_core::wire::signal::{
+    Bootstrap, FromFront, MAX_MESSAGE, Role, Signal, ToFront, VERSION, WorkerHello,
+};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::*;
@@ -191,7 +196,7 @@ async fn bad_messages_end_in_an_error_or_a_closed_connection() {
 
     let mut client = server.client().await;
     client.0.send(Message::text("x".repeat(MAX_MESSAGE + 1))).await.expect("open");
-    assert!(!matches!(client.0.next().await, Some(Ok(Message::Text(_)))));
+    assert_eq!(client.closing().await, "a message longer than 65536 bytes");
 
     let mut client = server.client().await;
     for _ in 0..9 {
@@ -199,6 +204,41 @@ async fn bad_messages_end_in_an_error_or_a_closed_connection() {
     }
     assert_eq!(client.closing().await, "too many faults");
     server.peer(1).await;
+}
+
+#[tokio::test]
+async fn only_a_proper_handshake_becomes_a_websocket() {
+    let server = Server::start().await;
+    assert_eq!(server.get("/signaling").await, (426, "this is a WebSocket\n".to_owned()));
+    for (head, status) in [
+        (
+            "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x",
+            101,
+        ),
+        ("Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\nSec-WebSocket-Key: x", 426),
+        ("Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13", 400),
+        ("Connection: upgrade\r\nUpgrade: h2c", 426),
+    ] {
+        let mut stream = TcpStream::connect(server.addr).await.expect("listening");
+        let request = format!("GET /signaling HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("open");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(answer, format!("HTTP/1.1 {status}").as_bytes(), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn pings_are_answered_and_a_close_is_answered_with_its_code() {
+    let server = Server::start().await;
+    let mut client = server.peer(1).await;
+    client.0.send(Message::Ping("still there".into())).await.expect("open");
+    let Some(Ok(Message::Pong(payload))) = client.0.next().await else { panic!("no pong") };
+    assert_eq!(payload, "still there");
+    client.0.close(Some(CloseFrame { code: CloseCode::Away, reason: "bye".into() })).await.expect("open");
+    let Some(Ok(Message::Close(Some(frame)))) = client.0.next().await else { panic!("no close") };
+    assert_eq!(frame.code, CloseCode::Away);
+    assert!(client.0.next().await.is_none(), "and the connection ends");
 }
 
 #[tokio::test]
