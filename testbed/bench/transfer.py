@@ -105,7 +105,7 @@ class Bench:
     def measure(self, work: Path, stack: contextlib.ExitStack) -> None:
         """Everything that is wanted."""
         programs = tools.kollator()
-        say_load(self.results.cores)
+        tools.say_load()
         free = shutil.disk_usage(work).free
         if free < COPIES * self.size:
             needed = COPIES * self.size // MIB
@@ -220,13 +220,6 @@ class Bench:
             )
             tools.say(f"hashing: {hashed.kollator:.0f} MB/s, openssl on one core: {one_core:.0f} MB/s")
             self.results.hashing.append(hashed)
-
-
-def say_load(cores: int) -> None:
-    """Warns when others use the machine."""
-    load = os.getloadavg()[0]
-    if load > cores / 4:
-        tools.say(f"the machine is busy (load {load:.1f} on {cores} cores): rates are low and ratios uncertain")
 
 
 def write_random(path: Path, size: int) -> None:

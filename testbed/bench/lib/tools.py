@@ -32,6 +32,13 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
+def say_load() -> None:
+    """Warns when others use the machine."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores / 4:
+        say(f"the machine is busy (load {load:.1f} on {cores} cores): rates are low and ratios uncertain")
+
+
 def cache_folder() -> Path:
     """Where the other programs are kept from run to run."""
     named = os.environ.get("KOLLATOR_BENCH_CACHE")
@@ -50,13 +57,18 @@ class Kollator:
 
 def kollator() -> Kollator:
     """The release binaries, built if one of them is missing."""
+    return Kollator(*release_binaries({name: name for name in BINARIES}))
+
+
+def release_binaries(packages: dict[str, str]) -> list[Path]:
+    """Where these binaries are, each given with the package that it is part of; built if one of them is missing."""
     target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
-    paths = [(ROOT / target / "release" / name) for name in BINARIES]
+    paths = [ROOT / target / "release" / name for name in packages]
     if not all(path.exists() for path in paths):
         say(f"building release binaries in {target}")
-        packages = [word for name in BINARIES for word in ("-p", name)]
-        _call(["cargo", "build", "--release", "--locked", *packages], ROOT)
-    return Kollator(*paths)
+        chosen = [word for name in sorted(set(packages.values())) for word in ("-p", name)]
+        _call(["cargo", "build", "--release", "--locked", *chosen], ROOT)
+    return paths
 
 
 def libtorrent_python(cache: Path) -> Path:

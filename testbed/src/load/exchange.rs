@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use kollator_core::machine::Rng;
-use kollator_core::wire::signal::{FromFront, Signal, ToFront};
+use kollator_core::wire::signal::{FromFront, Signal};
 use kollator_runtime::node::random_seed;
+use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::socket::Reader;
@@ -22,6 +23,7 @@ const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 pub(super) struct Exchanges {
     sessions: Vec<Session>,
     sdp: String,
+    wire: Wire,
     book: Mutex<Book>,
 }
 
@@ -65,7 +67,8 @@ impl Exchanges {
             flooding: false,
             result: Outcome::default(),
         };
-        Self { sessions, sdp: description(sdp_bytes), book: Mutex::new(book) }
+        let sdp = description(sdp_bytes);
+        Self { sessions, wire: Wire::new(&sdp), sdp, book: Mutex::new(book) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -139,20 +142,32 @@ impl Exchanges {
             book.next += 1;
             (book.next, from as usize, to as usize)
         };
-        let body = Signal::Offer { sdp: self.sdp.clone() };
-        let message = ToFront::Signal { to: self.sessions[to].id, session: number, body };
+        let text = Wire::signal(&self.sessions[to].name, number, &self.wire.offer);
         self.book().open.insert(number, Exchange { from, to, sent: Instant::now() });
-        self.sessions[from].send(&message).await
+        self.sessions[from].send(&text).await
     }
 
     /// Answers what session `index` is offered, and takes in what it is answered.
     pub(super) async fn serve(&self, index: usize, mut reader: Reader) -> anyhow::Result<Infallible> {
         loop {
-            match reader.next().await.with_context(|| format!("session {index}"))? {
+            let text = reader.next().await.with_context(|| format!("session {index}"))?;
+            if let Some((from, number)) = Wire::read(&text, &self.wire.offer) {
+                self.offered(index, number)?;
+                self.sessions[index].send(&Wire::signal(from, number, &self.wire.answer)).await?;
+                continue;
+            }
+            if let Some((_, number)) = Wire::read(&text, &self.wire.answer) {
+                if self.ended(index, number, 1)? {
+                    self.offer().await?;
+                }
+                continue;
+            }
+            match FromFront::parse(&text).context("a front sent what it must not")? {
                 FromFront::Signal { from, session, body: Signal::Offer { sdp } } => {
-                    self.offered(index, session, &sdp)?;
-                    let body = Signal::Answer { sdp };
-                    self.sessions[index].send(&ToFront::Signal { to: from, session, body }).await?;
+                    ensure!(sdp == self.sdp, "an offer arrived changed");
+                    self.offered(index, session)?;
+                    let answer = Wire::signal(&from.to_string(), session, &self.wire.answer);
+                    self.sessions[index].send(&answer).await?;
                 }
                 FromFront::Signal { session, body: Signal::Answer { sdp }, .. } => {
                     ensure!(sdp == self.sdp, "an answer arrived changed");
@@ -174,9 +189,8 @@ impl Exchanges {
         }
     }
 
-    fn offered(&self, index: usize, number: u32, sdp: &str) -> anyhow::Result<()> {
+    fn offered(&self, index: usize, number: u32) -> anyhow::Result<()> {
         let now = Instant::now();
-        ensure!(sdp == self.sdp, "an offer arrived changed");
         let mut book = self.book();
         // One that was given up may still come.
         let Some(exchange) = book.open.get(&number) else { return Ok(()) };
@@ -205,6 +219,32 @@ impl Exchanges {
     }
 }
 
+/// Signals as text, without serde: what the load costs itself must not slow the fronts down.
+struct Wire {
+    /// What follows the number in an offer.
+    offer: String,
+    /// The same in an answer.
+    answer: String,
+}
+
+impl Wire {
+    fn new(sdp: &str) -> Self {
+        let tail = |kind: &str| format!(",{}", &json!({"body": {"kind": kind, "sdp": sdp}}).to_string()[1..]);
+        Self { offer: tail("offer"), answer: tail("answer") }
+    }
+
+    fn signal(to: &str, number: u32, tail: &str) -> String {
+        format!(r#"{{"type":"signal","to":"{to}","session":{number}{tail}"#)
+    }
+
+    /// From whom, and the number, if this is a front's usual text of a signal that ends so.
+    fn read<'a>(text: &'a [u8], tail: &str) -> Option<(&'a str, u32)> {
+        let head = str::from_utf8(text.strip_suffix(tail.as_bytes())?).ok()?;
+        let (from, number) = head.strip_prefix(r#"{"type":"signal","from":""#)?.split_once(r#"","session":"#)?;
+        Some((from, number.parse().ok()?))
+    }
+}
+
 /// Text of so many bytes that looks like a session description: lines of candidates, with the line ends that JSON has
 /// to escape.
 fn description(bytes: usize) -> String {
@@ -215,4 +255,27 @@ fn description(bytes: usize) -> String {
         std::iter::once(HEAD).chain(std::iter::repeat_n(CANDIDATE, bytes / CANDIDATE.len() + 1)).collect();
     text.truncate(bytes);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use kollator_core::id::{Digest, PeerId};
+    use kollator_core::wire::signal::ToFront;
+
+    use super::*;
+
+    #[test]
+    fn texts_are_those_of_the_protocol() {
+        let (sdp, id) = (description(1200), PeerId(Digest([0xab; 32])));
+        assert_eq!(sdp.len(), 1200);
+        let wire = Wire::new(&sdp);
+        let answer = Wire::signal(&id.to_string(), 7, &wire.answer);
+        let body = Signal::Answer { sdp: sdp.clone() };
+        assert_eq!(ToFront::parse(answer.as_bytes()), Ok(ToFront::Signal { to: id, session: 7, body }));
+        let offer = FromFront::Signal { from: id, session: 9, body: Signal::Offer { sdp } }.to_text();
+        assert_eq!(Wire::read(offer.as_bytes(), &wire.offer), Some((id.to_string().as_str(), 9)));
+        assert_eq!(Wire::read(offer.as_bytes(), &wire.answer), None);
+        let changed = offer.replace("candidate", "kandidate");
+        assert_eq!(Wire::read(changed.as_bytes(), &wire.offer), None);
+    }
 }

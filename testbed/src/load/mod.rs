@@ -153,15 +153,16 @@ async fn phases(
 
 /// One end of an exchange.
 struct Session {
-    id: PeerId,
+    /// Its peer id as text.
+    name: String,
     /// Which front it is connected to.
     front: usize,
     writer: tokio::sync::Mutex<Writer>,
 }
 
 impl Session {
-    async fn send(&self, message: &ToFront) -> anyhow::Result<()> {
-        let sent = self.writer.lock().await.send(&message.to_text()).await;
+    async fn send(&self, text: &str) -> anyhow::Result<()> {
+        let sent = self.writer.lock().await.send(text).await;
         sent.context("a front does not take what is sent to it")
     }
 }
@@ -176,7 +177,7 @@ async fn open_all(plan: &Plan) -> anyhow::Result<(Vec<Session>, Vec<Reader>)> {
                 .await
                 .unwrap_or_else(|_| bail!("no welcome within {} s", WELCOME_WITHIN.as_secs()))
                 .with_context(|| format!("session {index} from {source} to {}", plan.fronts[front]))?;
-            Ok((Session { id, front, writer: writer.into() }, reader))
+            Ok((Session { name: id.to_string(), front, writer: writer.into() }, reader))
         })
         .buffered(OPENING)
         .try_collect()
@@ -195,7 +196,7 @@ async fn open(front: SocketAddrV4, source: Ipv4Addr) -> anyhow::Result<(PeerId, 
     let (mut reader, mut writer) = socket::connect(front, source).await?;
     let id = random_id();
     writer.send(&ToFront::Hello { version: VERSION, id, role: Role::Peer {} }.to_text()).await?;
-    match reader.next().await? {
+    match FromFront::parse(&reader.next().await?)? {
         FromFront::Welcome(_) => Ok((id, reader, writer)),
         other => bail!("expected a welcome, not {other:?}"),
     }
@@ -207,12 +208,13 @@ async fn ping(exchanges: &Exchanges) -> anyhow::Result<std::convert::Infallible>
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let begun = Instant::now();
     let mut sent: u64 = 0;
+    let text = ToFront::Ping {}.to_text();
     loop {
         ticks.tick().await;
         let due = (begun.elapsed().as_secs_f64() / PING_EVERY.as_secs_f64() * exchanges.len() as f64) as u64;
         while sent < due {
             let index = (sent % exchanges.len() as u64) as usize;
-            exchanges.session(index).send(&ToFront::Ping {}).await?;
+            exchanges.session(index).send(&text).await?;
             sent += 1;
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Context as _, bail, ensure};
-use kollator_core::wire::signal::{FromFront, MAX_MESSAGE};
+use kollator_core::wire::signal::MAX_MESSAGE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -70,7 +70,11 @@ impl Writer {
             }
         }
         self.frame.extend(MASK);
-        self.frame.extend(text.bytes().zip(MASK.into_iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        let payload = self.frame.len();
+        self.frame.extend_from_slice(text.as_bytes());
+        for bytes in self.frame[payload..].chunks_mut(MASK.len()) {
+            bytes.iter_mut().zip(MASK).for_each(|(byte, mask)| *byte ^= mask);
+        }
         self.stream.write_all(&self.frame).await
     }
 }
@@ -83,10 +87,10 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The next message. Fails when the front closes, with its reason.
-    pub(super) async fn next(&mut self) -> anyhow::Result<FromFront> {
+    pub(super) async fn next(&mut self) -> anyhow::Result<Vec<u8>> {
         loop {
             match take_frame(&mut self.unread)? {
-                Some((0x81, text)) => return FromFront::parse(&text).context("a front sent what it must not"),
+                Some((0x81, text)) => return Ok(text),
                 Some((0x88, reason)) => {
                     bail!("a front closed: {}", String::from_utf8_lossy(reason.get(2..).unwrap_or_default()));
                 }
