@@ -132,13 +132,16 @@ async fn pages_tell_how_the_front_stands() {
 
     let (_, health) = server.get("/health").await;
     let health: Value = serde_json::from_str(&health).expect("JSON");
-    assert_eq!(health, serde_json::json!({"status": "ok", "clients": 2, "workers": 1}));
+    // It is alone, so it leads and has published its worker.
+    let expected = serde_json::json!({"status": "ok", "clients": 2, "workers": 1, "name": "front-1",
+        "role": "leader", "term": 1, "leader": "front-1", "epoch": [1, 1], "quorum": true, "fronts": []});
+    assert_eq!(health, expected);
 
     let (_, workers) = server.get("/workers").await;
     let workers: Value = serde_json::from_str(&workers).expect("JSON");
     let id = peer(9).to_string();
     let expected = serde_json::json!([{"name": "w1", "capacity": 100, "http": "http://127.0.0.1:9",
-        "peer": id, "assigned": 1}]);
+        "peer": id, "region": "", "front": "front-1", "alive": true, "draining": false, "assigned": 1}]);
     assert_eq!(workers, expected);
 
     let url = format!("http://{}/bootstrap", server.addr);
