@@ -210,6 +210,8 @@ pub struct FrontStatus {
     pub unreachable: u64,
     /// Messages that broke a rule.
     pub faults: u64,
+    /// Workers that could not prove what they are, or came from where none may.
+    pub workers_refused: u64,
     /// How it stands among the fronts.
     pub cluster: ClusterStatus,
 }
@@ -233,6 +235,8 @@ pub struct ClusterStatus {
     pub usable_workers: usize,
     /// Rows that it knows, those of other fronts included.
     pub rows: usize,
+    /// Messages of other fronts that broke a rule.
+    pub faults: u64,
     /// The other fronts.
     pub peers: Vec<PeerFrontStatus>,
 }

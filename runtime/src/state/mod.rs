@@ -30,6 +30,7 @@ const COMPANIONS: [&str; 3] = ["-wal", "-journal", "-shm"];
 pub struct State {
     database: Arc<Mutex<Database>>,
     blocking: Blocking,
+    was_lost: bool,
 }
 
 /// Why nothing can be kept or read.
@@ -78,7 +79,14 @@ impl State {
     pub async fn open(path: &Path, blocking: Blocking) -> Result<(Self, Recovered), StateError> {
         let path = path.to_owned();
         let (database, recovered) = blocking.run(move || open(&path)).await?;
-        Ok((Self { database: Arc::new(Mutex::new(database)), blocking }, recovered))
+        let was_lost = recovered.ballot == RecoveredBallot::Lost;
+        Ok((Self { database: Arc::new(Mutex::new(database)), blocking, was_lost }, recovered))
+    }
+
+    /// Whether what was kept had been damaged when this was opened, or earlier with no ballot kept since.
+    #[must_use]
+    pub const fn was_lost(&self) -> bool {
+        self.was_lost
     }
 
     /// Keeps `record`; durable when it returns. Of two at a time, either may be the one that stays: see [`Keeper`].

@@ -238,8 +238,9 @@ fn what_is_not_a_fronts_database_is_moved_aside_and_stays_lost_until_a_ballot() 
         fs::write(folder.path(), content).expect("written");
         block_on(async {
             for _ in 0..2 {
-                let (_, recovered) = opened(&folder.path()).await;
+                let (state, recovered) = opened(&folder.path()).await;
                 assert_eq!(recovered.ballot, RecoveredBallot::Lost);
+                assert!(state.was_lost());
             }
             let aside = folder.aside();
             assert_eq!(aside.len(), 1);
@@ -248,7 +249,8 @@ fn what_is_not_a_fronts_database_is_moved_aside_and_stays_lost_until_a_ballot() 
             state.persist(Record::Ballot { term: 5, voted_for: None }).await.expect("kept");
             drop(state);
             let kept = RecoveredBallot::Kept { term: 5, voted_for: None };
-            assert_eq!(opened(&folder.path()).await.1.ballot, kept);
+            let (state, recovered) = opened(&folder.path()).await;
+            assert_eq!((recovered.ballot, state.was_lost()), (kept, false));
         });
     }
 }

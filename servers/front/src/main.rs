@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use kollator_core::node::front::{Front, FrontConfig};
+use kollator_core::node::front::{Budget, Front, FrontConfig};
 use kollator_runtime::blocking::Blocking;
 use kollator_runtime::http::front::{Surroundings, serve, system_clock};
 use kollator_runtime::net::{Net, TokioNet};
@@ -50,7 +50,8 @@ fn main() -> anyhow::Result<()> {
         "starting"
     );
     let addr = SocketAddr::new(settings.host, settings.port);
-    let start = Start { addr, config, cluster, sqlite_path: settings.cluster.sqlite_path };
+    let requests = settings.requests();
+    let start = Start { addr, config, requests, cluster, sqlite_path: settings.cluster.sqlite_path };
     tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(run(start))
 }
 
@@ -58,12 +59,13 @@ fn main() -> anyhow::Result<()> {
 struct Start {
     addr: SocketAddr,
     config: FrontConfig,
+    requests: Budget,
     cluster: Cluster,
     sqlite_path: PathBuf,
 }
 
 async fn run(start: Start) -> anyhow::Result<()> {
-    let Start { addr, config, cluster: Cluster { roster, urls }, sqlite_path } = start;
+    let Start { addr, config, requests, cluster: Cluster { roster, urls }, sqlite_path } = start;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let listener =
@@ -79,7 +81,8 @@ async fn run(start: Start) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot keep anything in {} (--sqlite-path)", sqlite_path.display()))?;
     let key = config.key.clone();
-    let around = Surroundings { net: TokioNet, key, roster, urls, state: Some(state), unix_ms: system_clock };
+    let around =
+        Surroundings { net: TokioNet, key, roster, urls, state: Some(state), unix_ms: system_clock, requests };
     let front = Front::recovered(config, recovered);
     serve(listener, front, around, shutdown).await.context("the listener failed")?;
     info!("front down");

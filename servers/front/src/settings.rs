@@ -3,11 +3,12 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use kollator_core::allow::AllowList;
 use kollator_core::auth::SharedKey;
-use kollator_core::node::front::FrontConfig;
+use kollator_core::node::front::{Budget, FrontConfig};
 use kollator_core::wire::signal::{IceServer, MAX_SERVERS, MAX_URL};
 use kollator_core::wire::signal_codec::is_http_url;
 
@@ -72,6 +73,16 @@ pub(crate) struct Settings {
     )]
     pub(crate) max_connections_per_ip: u32,
 
+    /// HTTP requests that one IPv4 address or IPv6 /64 may make in a second, WebSockets' first ones included; five
+    /// seconds' worth at once
+    #[arg(
+        long,
+        env = "RATE_LIMIT_RPS",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub(crate) rate_limit_rps: u32,
+
     /// Networks that workers may connect from, such as 10.0.0.0/8,2001:db8::/32; comma-separated. Anywhere if absent
     #[arg(long, env = "WORKER_NETWORKS")]
     pub(crate) worker_networks: Option<AllowList>,
@@ -114,6 +125,12 @@ impl Settings {
             return Err(format!("--public-url: at most {MAX_SERVERS}"));
         }
         Ok(config)
+    }
+
+    /// Requests that one address may make.
+    pub(crate) const fn requests(&self) -> Budget {
+        let interval = Duration::from_secs(1).checked_div(self.rate_limit_rps).expect("at least 1");
+        Budget { burst: 5 * self.rate_limit_rps, interval }
     }
 }
 
@@ -224,6 +241,7 @@ mod tests {
             (&["--public-url", "front.example"], "--public-url"),
             (&["--log-format", "xml"], "--log-format"),
             (&["--max-connections", "0"], "--max-connections"),
+            (&["--rate-limit-rps", "0"], "--rate-limit-rps"),
             (&["--worker-networks", "10.0.0.0/33"], "--worker-networks"),
         ] {
             let error = parse(args).expect_err("refused");

@@ -56,6 +56,8 @@ def fronts(programs: Programs, work: Path, base_port: int, count: int, sessions:
         "WORKER_SHARED_KEY_PATH": str(key),
         "MAX_CONNECTIONS": str(sessions + CONNECTIONS_ABOVE),
         "MAX_CONNECTIONS_PER_IP": str(sessions + CONNECTIONS_ABOVE),
+        # The load generator opens all its sessions from two addresses.
+        "RATE_LIMIT_RPS": "1000000",
     }
     with contextlib.ExitStack() as stack:
         servers = []

@@ -100,6 +100,8 @@ pub(super) struct Cluster {
     next_sync: Instant,
     durable: BTreeMap<Ticket, Durable>,
     next_ticket: u64,
+    /// Messages of other fronts that broke a rule.
+    faults: u64,
     out: Outbox<ClusterOutput>,
 }
 
@@ -136,6 +138,7 @@ impl Cluster {
             next_sync: Instant::ZERO,
             durable: BTreeMap::new(),
             next_ticket: 0,
+            faults: 0,
             out: Outbox::default(),
             config: config.clone(),
         };
@@ -352,6 +355,7 @@ impl Cluster {
             epoch: (self.epoch.number.term, self.epoch.number.n),
             usable_workers,
             rows: self.table.iter().count(),
+            faults: self.faults,
             peers: self.peers.iter().map(peer).collect(),
         }
     }
@@ -489,6 +493,7 @@ impl Cluster {
     }
 
     fn fault(&mut self, front: FrontId, offence: String) {
+        self.faults += 1;
         let name = self.name(front);
         self.out.push(ClusterOutput::Fault { name, offence });
     }

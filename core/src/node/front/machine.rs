@@ -52,6 +52,7 @@ pub struct Front {
     forwarded: u64,
     unreachable: u64,
     faults: u64,
+    workers_refused: u64,
     outbox: Outbox<FrontOutput>,
 }
 
@@ -154,6 +155,7 @@ impl Front {
             forwarded: 0,
             unreachable: 0,
             faults: 0,
+            workers_refused: 0,
             outbox: Outbox::default(),
             config,
         }
@@ -190,6 +192,7 @@ impl Front {
             forwarded: self.forwarded,
             unreachable: self.unreachable,
             faults: self.faults,
+            workers_refused: self.workers_refused,
             cluster: self.cluster.status(self.now, self.assignment.len()),
         }
     }
@@ -279,7 +282,7 @@ impl Front {
             (Ok(ToFront::Ping {}), Some(_)) => self.send(client, &FromFront::Pong {}),
             // That it was heard is all there is to it.
             (Ok(ToFront::Alive {}), Some(_)) => {}
-            (Ok(ToFront::Draining {}), Some(_)) => self.drain(client),
+            (Ok(ToFront::Draining {}), Some(_)) => self.drain(now, client),
         }
     }
 
@@ -370,12 +373,14 @@ impl Front {
         let ip = self.clients[&client].ip;
         if !self.config.worker_networks.allows(ip) {
             self.audit(ip, format!("claimed to be worker {name} from an address that is not on the allow-list"));
+            self.workers_refused += 1;
             self.refuse(now, client, ErrorCode::Unauthorized, "no worker may connect from your address");
             return;
         }
         let unix_ms = self.unix_ms(now);
         if let Err(refusal) = self.gate.admit(unix_ms, &name, timestamp_ms, &mac) {
             self.audit(ip, format!("claimed to be worker {name}: {refusal}"));
+            self.workers_refused += 1;
             self.refuse(now, client, ErrorCode::Unauthorized, &refusal.to_string());
             return;
         }
@@ -407,9 +412,12 @@ impl Front {
         self.welcome(client, None);
     }
 
-    /// A client takes no new work.
-    fn drain(&mut self, client: ClientId) {
-        let Some(Client { stage: Stage::Worker { name, .. }, .. }) = self.clients.get(&client) else { return };
+    /// A worker takes no new clients.
+    fn drain(&mut self, now: Instant, client: ClientId) {
+        let Some(Client { stage: Stage::Worker { name, .. }, .. }) = self.clients.get(&client) else {
+            self.fault(now, client, ErrorCode::Malformed, "only workers drain");
+            return;
+        };
         let name = name.clone();
         if self.roster.draining(&name) {
             self.tell_of_worker(&name);

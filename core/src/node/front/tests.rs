@@ -492,7 +492,8 @@ fn a_proof_that_is_forged_stale_or_replayed_is_refused_and_audited() {
         assert_eq!(*from, ip(0));
         assert!(offence.contains(words), "{offence}");
     }
-    assert_eq!(world.front.status().workers.len(), 1);
+    let status = world.front.status();
+    assert_eq!((status.workers.len(), status.workers_refused), (1, 3));
 }
 
 #[test]
@@ -510,8 +511,18 @@ fn a_worker_outside_the_allow_list_is_refused_before_its_proof_is_used() {
     let inside = world.connect(ip(10));
     world.say(inside, hello);
     assert!(world.is_open(inside));
-    assert_eq!(world.front.status().workers.len(), 1);
+    let status = world.front.status();
+    assert_eq!((status.workers.len(), status.workers_refused), (1, 1));
     world.peer(1, ip(0));
+}
+
+#[test]
+fn only_workers_drain() {
+    let mut world = World::new(config());
+    let client = world.peer(1, ip(0));
+    let heard = world.say(client, ToFront::Draining {}.to_text());
+    assert_eq!(heard.error_to(client), Some(ErrorCode::Malformed));
+    assert_eq!(world.front.status().faults, 1);
 }
 
 #[test]

@@ -5,8 +5,15 @@ use std::fmt::Write as _;
 
 use kollator_core::node::front::{FrontStatus, Role};
 
+/// What the server counts besides its machine.
+pub(super) struct Counted {
+    pub(super) requests_refused: u64,
+    pub(super) fronts_refused: u64,
+    pub(super) state_lost: bool,
+}
+
 /// The body of `GET /metrics`.
-pub(super) fn render(status: &FrontStatus) -> String {
+pub(super) fn render(status: &FrontStatus, counted: &Counted) -> String {
     let mut text = String::new();
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     for (name, kind, help, value) in [
@@ -20,6 +27,21 @@ pub(super) fn render(status: &FrontStatus) -> String {
         ("signals_forwarded_total", "counter", "Signals passed on to the target's front.", status.forwarded),
         ("signals_unreachable_total", "counter", "Signals without a target here.", status.unreachable),
         ("faults_total", "counter", "Messages that broke a rule.", status.faults),
+        (
+            "workers_refused_total",
+            "counter",
+            "Workers whose proof or address was refused.",
+            status.workers_refused,
+        ),
+        (
+            "requests_refused_total",
+            "counter",
+            "HTTP requests above an address's budget.",
+            counted.requests_refused,
+        ),
+        ("fronts_refused_total", "counter", "Connections as a front that were refused.", counted.fronts_refused),
+        ("front_faults_total", "counter", "Messages of fronts that broke a rule.", status.cluster.faults),
+        ("state_lost", "gauge", "Whether what it kept was damaged at its start.", u64::from(counted.state_lost)),
         ("term", "gauge", "The newest term known.", status.cluster.term),
         ("leader", "gauge", "Whether this front leads.", u64::from(status.cluster.role == Role::Leader)),
         ("quorum", "gauge", "Whether it is in touch with a majority.", u64::from(status.cluster.quorum)),

@@ -3,6 +3,7 @@
 
 mod events;
 mod host;
+mod limit;
 mod metrics;
 mod outbox;
 mod socket;
@@ -21,6 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::extract::{ConnectInfo, State as AxumState, WebSocketUpgrade};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::{Listener, ListenerExt};
@@ -29,7 +31,7 @@ use hyper_util::rt::TokioIo;
 use kollator_core::auth::SharedKey;
 use kollator_core::cluster::FrontId;
 use kollator_core::cluster::roster::Roster;
-use kollator_core::node::front::{ClientId, Front, FrontInput};
+use kollator_core::node::front::{Budget, ClientId, Front, FrontInput};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
@@ -37,6 +39,8 @@ use tracing::{info, warn};
 
 use self::events::{Events, Watching};
 use self::host::{FrontHost, Kept};
+use self::limit::RequestLimit;
+use self::metrics::Counted;
 use self::outbox::Outbox;
 use self::upgrade::Upgrade;
 use crate::driver::{self, Handle};
@@ -50,6 +54,9 @@ use crate::sync::{self, Acceptor, Links, SyncEvent};
 const GRACE: Duration = Duration::from_secs(5);
 /// How often the machine is told the wall clock.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
+
+/// Requests that one address may make of a front, if nothing else is said: 100 a second, 500 at once.
+pub const REQUESTS: Budget = Budget { burst: 500, interval: Duration::from_millis(10) };
 
 /// Unix milliseconds by the operating system's clock; 0 before 1970.
 #[must_use]
@@ -73,6 +80,8 @@ pub struct Surroundings<N> {
     pub state: Option<FrontState>,
     /// Tells the wall clock, in Unix milliseconds.
     pub unix_ms: fn() -> u64,
+    /// HTTP requests that one IPv4 address or IPv6 /64 may make.
+    pub requests: Budget,
 }
 
 impl<N> Surroundings<N> {
@@ -83,7 +92,7 @@ impl<N> Surroundings<N> {
     #[must_use]
     pub fn alone(net: N, key: SharedKey, unix_ms: fn() -> u64) -> Self {
         let roster = Roster::new("front-1", vec!["front-1".to_owned()]).expect("one legal name");
-        Self { net, key, roster, urls: BTreeMap::new(), state: None, unix_ms }
+        Self { net, key, roster, urls: BTreeMap::new(), state: None, unix_ms, requests: REQUESTS }
     }
 }
 
@@ -94,7 +103,7 @@ impl<N> Surroundings<N> {
 /// If the listener fails.
 ///
 /// # Panics
-/// If `surroundings` lacks the URL of another front.
+/// If `surroundings` lacks the URL of another front, or allows no request at all.
 pub async fn serve<L, N>(
     listener: L,
     front: Front,
@@ -105,7 +114,7 @@ where
     L: Listener<Addr = SocketAddr>,
     N: Net,
 {
-    let Surroundings { net, key, roster, urls, state, unix_ms } = surroundings;
+    let Surroundings { net, key, roster, urls, state, unix_ms, requests } = surroundings;
     info!(addr = %listener.local_addr()?, front = roster.own_name(), "front listening");
     let (handle, mailbox) = driver::mailbox();
     let sockets = Sockets::default();
@@ -119,6 +128,7 @@ where
     });
     let acceptor = Arc::new(Acceptor::new(key.clone(), roster.clone(), heard.clone()));
     let (events, watching) = Events::new();
+    let state_lost = state.as_ref().is_some_and(FrontState::was_lost);
     let host = FrontHost {
         sockets: sockets.clone(),
         links: Links::start(&net, &key, &roster, &urls, &heard),
@@ -136,6 +146,8 @@ where
         handle: handle.clone(),
         sockets,
         acceptor: acceptor.clone(),
+        requests: RequestLimit::new(requests),
+        state_lost,
         watching,
         next: AtomicU64::new(0),
         alive,
@@ -184,6 +196,9 @@ struct Shared {
     handle: Handle<Front>,
     sockets: Sockets,
     acceptor: Arc<Acceptor>,
+    requests: RequestLimit,
+    /// What the last run kept was damaged.
+    state_lost: bool,
     watching: Watching,
     next: AtomicU64,
     /// Held by everything that must end before a shutdown is complete.
@@ -210,6 +225,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/signaling", get(signaling))
         .route("/ws", get(watch))
         .route(sync::PATH, get(worker_sync))
+        .layer(from_fn_with_state(shared.clone(), limit::limit))
         .with_state(shared)
 }
 
@@ -250,7 +266,12 @@ async fn bootstrap(
 async fn show_metrics(AxumState(shared): App) -> Result<Response, Stopping> {
     let status = shared.handle.query(|front| front.status()).await?;
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    Ok((kind, metrics::render(&status)).into_response())
+    let counted = Counted {
+        requests_refused: shared.requests.refused(),
+        fronts_refused: shared.acceptor.refused(),
+        state_lost: shared.state_lost,
+    };
+    Ok((kind, metrics::render(&status, &counted)).into_response())
 }
 
 async fn signaling(

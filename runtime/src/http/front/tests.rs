@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::*;
+use crate::blocking::Blocking;
 use crate::net::http::{Limits, get, post_json};
 use crate::net::{Net, TokioNet};
 
@@ -35,13 +36,16 @@ fn key() -> SharedKey {
 
 impl Server {
     async fn start() -> Self {
+        Self::with(Surroundings::alone(TokioNet, key(), system_clock)).await
+    }
+
+    async fn with(around: Surroundings<TokioNet>) -> Self {
         let listener = TokioNet.bind((Ipv4Addr::LOCALHOST, 0).into()).await.expect("loopback");
         let addr = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel();
         let mut config = FrontConfig::new(key(), system_clock(), 1);
         config.messages.burst = 10_000;
         let front = Front::new(config);
-        let around = Surroundings::alone(TokioNet, key(), system_clock);
         let task = tokio::spawn(serve(listener, front, around, async {
             stopped.await.expect("told");
         }));
@@ -52,6 +56,15 @@ impl Server {
         let url = format!("http://{}{path}", self.addr);
         let response = get(&TokioNet, &url, Limits::default()).await.expect("answered");
         (response.status, String::from_utf8(response.body.to_vec()).expect("text"))
+    }
+
+    /// The value of one line of the metrics.
+    async fn metric(&self, name: &str) -> u64 {
+        let (status, text) = self.get("/metrics").await;
+        assert_eq!(status, 200);
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("kollator_front_")?.split_once(' '));
+        let (_, value) = lines.find(|(found, _)| *found == name).expect("it is there");
+        value.parse().expect("a number")
     }
 
     async fn client(&self) -> Client {
@@ -70,17 +83,9 @@ impl Server {
     }
 
     async fn worker(&self, n: u8, name: &str) -> Client {
-        let timestamp_ms = system_clock();
-        let hello = WorkerHello {
-            name: name.to_owned(),
-            capacity: 100,
-            http: "http://127.0.0.1:9".to_owned(),
-            region: String::new(),
-            timestamp_ms,
-            mac: key().token(name, timestamp_ms),
-        };
         let mut client = self.client().await;
-        client.say(&ToFront::Hello { version: VERSION, id: peer(n), role: Role::Worker(hello) }).await;
+        let role = Role::Worker(worker_hello(name));
+        client.say(&ToFront::Hello { version: VERSION, id: peer(n), role }).await;
         assert!(matches!(client.hear().await, FromFront::Welcome(_)));
         client
     }
@@ -115,6 +120,18 @@ impl Client {
                 other => panic!("no close frame: {other:?}"),
             }
         }
+    }
+}
+
+fn worker_hello(name: &str) -> WorkerHello {
+    let timestamp_ms = system_clock();
+    WorkerHello {
+        name: name.to_owned(),
+        capacity: 100,
+        http: "http://127.0.0.1:9".to_owned(),
+        region: String::new(),
+        timestamp_ms,
+        mac: key().token(name, timestamp_ms),
     }
 }
 
@@ -155,6 +172,67 @@ async fn pages_tell_how_the_front_stands() {
 
     assert_eq!(server.get("/nothing").await.0, 404);
     assert_eq!(server.get("/bootstrap").await.0, 405);
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_to_wait_and_nobody_else_is() {
+    let burst = 20;
+    let requests = Budget { burst, interval: Duration::from_secs(3600) };
+    let server =
+        Server::with(Surroundings { requests, ..Surroundings::alone(TokioNet, key(), system_clock) }).await;
+    let mut client = server.peer(1).await;
+    for _ in 1..burst {
+        assert_eq!(server.get("/health").await.0, 200);
+    }
+    for path in ["/health", "/nothing", "/worker-sync", "/ws", "/signaling"] {
+        assert_eq!(server.get(path).await, (429, "too many requests from your address\n".to_owned()));
+    }
+    // What is open goes on.
+    client.say(&ToFront::Ping {}).await;
+    assert_eq!(client.hear().await, FromFront::Pong {});
+    // Another address has a budget of its own.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.2:0".parse().expect("an address")).expect("loopback");
+    let mut stream = socket.connect(server.addr).await.expect("listening");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("open");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\nkollator_front_requests_refused_total 5\n"));
+}
+
+#[tokio::test]
+async fn whoever_is_refused_is_counted() {
+    let server = Server::start().await;
+    let names = ["workers_refused_total", "fronts_refused_total", "faults_total", "state_lost"];
+    for name in names {
+        assert_eq!(server.metric(name).await, 0, "{name}");
+    }
+    let mut worker = server.client().await;
+    let other = SharedKey::new(b"some other network's").expect("long enough");
+    let hello = WorkerHello { mac: other.token("w1", system_clock()), ..worker_hello("w1") };
+    worker.say(&ToFront::Hello { version: VERSION, id: peer(1), role: Role::Worker(hello) }).await;
+    assert!(matches!(worker.hear().await, FromFront::Error { .. }));
+    assert_eq!(worker.closing().await, "the proof does not match the shared key");
+
+    let stream = TcpStream::connect(server.addr).await.expect("listening");
+    let url = format!("ws://{}{}", server.addr, sync::PATH);
+    let mut front = Client(client_async(url, stream).await.expect("upgraded").0);
+    front.0.send(Message::binary(b"junk".to_vec())).await.expect("open");
+    while !matches!(front.0.next().await, Some(Ok(Message::Close(_)))) {}
+    for (name, count) in names.into_iter().zip([1, 1, 1, 0]) {
+        assert_eq!(server.metric(name).await, count, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_front_tells_that_its_state_was_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("front.db");
+    std::fs::write(&path, "not a database").expect("written");
+    let (state, _) = FrontState::open(&path, Blocking::threads(1)).await.expect("moved aside");
+    let around = Surroundings::alone(TokioNet, key(), system_clock);
+    let server = Server::with(Surroundings { state: Some(state), ..around }).await;
+    assert_eq!(server.metric("state_lost").await, 1);
 }
 
 #[tokio::test]
