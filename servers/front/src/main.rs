@@ -4,7 +4,6 @@
 mod cluster;
 mod settings;
 
-use std::io::{IsTerminal, stderr};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -16,29 +15,19 @@ use kollator_runtime::blocking::Blocking;
 use kollator_runtime::http::front::{Surroundings, serve, system_clock};
 use kollator_runtime::net::{Net, TokioNet};
 use kollator_runtime::state::State;
-use tokio::signal::unix::{SignalKind, signal};
+use kollator_servers::Signals;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
 use self::cluster::Cluster;
-use self::settings::{LogFormat, Settings};
+use self::settings::Settings;
 
 fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
-    let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|e| {
-        refuse(&format!("--log (RUST_LOG): {:?}: {e}; such as info or kollator=debug", settings.log))
-    });
     let seed = getrandom::u64().context("the operating system gives no random numbers")?;
     let cluster = settings.cluster.to_cluster().unwrap_or_else(|fault| refuse(&fault));
     let mut config = settings.to_config(system_clock(), seed).unwrap_or_else(|fault| refuse(&fault));
     settings.cluster.apply(&cluster.roster, &mut config);
-
-    let log =
-        tracing_subscriber::fmt().with_writer(stderr).with_ansi(stderr().is_terminal()).with_env_filter(filter);
-    match settings.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    settings.log.start().unwrap_or_else(|fault| refuse(&fault));
     info!(
         version = env!("CARGO_PKG_VERSION"),
         front = cluster.roster.own_name(),
@@ -66,17 +55,9 @@ struct Start {
 
 async fn run(start: Start) -> anyhow::Result<()> {
     let Start { addr, config, requests, cluster: Cluster { roster, urls }, sqlite_path } = start;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut signals = Signals::listen()?;
     let listener =
         TokioNet.bind(addr).await.with_context(|| format!("cannot listen on {addr} (--host, --port)"))?;
-    let shutdown = async {
-        let signal = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        info!(signal, "shutting down");
-    };
     let (state, recovered) = State::open(&sqlite_path, Blocking::threads(1))
         .await
         .with_context(|| format!("cannot keep anything in {} (--sqlite-path)", sqlite_path.display()))?;
@@ -84,7 +65,7 @@ async fn run(start: Start) -> anyhow::Result<()> {
     let around =
         Surroundings { net: TokioNet, key, roster, urls, state: Some(state), unix_ms: system_clock, requests };
     let front = Front::recovered(config, recovered);
-    serve(listener, front, around, shutdown).await.context("the listener failed")?;
+    serve(listener, front, around, signals.stop()).await.context("the listener failed")?;
     info!("front down");
     Ok(())
 }

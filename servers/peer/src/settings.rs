@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use kollator_core::metainfo::{DEFAULT_PIECE_LENGTH, MAX_PIECE_LENGTH, MIN_PIECE_LENGTH};
 use kollator_runtime::link::FrontUrl;
+use kollator_servers::LogFormat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -36,12 +37,6 @@ pub(crate) struct Network {
     /// How log lines on standard error look; RUST_LOG says which there are.
     #[arg(long, env = "KOLLATOR_LOG_FORMAT", global = true, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,11 +138,7 @@ impl Network {
             .with_default_directive(LevelFilter::ERROR.into())
             .from_env()
             .context("RUST_LOG must be a filter such as debug or kollator_runtime=debug")?;
-        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Text => logs.init(),
-            LogFormat::Json => logs.json().init(),
-        }
+        self.log_format.start(filter);
         Ok(())
     }
 }

@@ -3,7 +3,6 @@
 
 mod settings;
 
-use std::io::{IsTerminal, stderr};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,37 +18,29 @@ use kollator_runtime::node::worker::{WorkerNode, WorkerOptions};
 use kollator_runtime::node::{random_id, random_seed, worker_http};
 use kollator_runtime::rtc::{RtcConfig, WebRtc};
 use kollator_runtime::storage::{Backing, CacheDir, DirBacking, S3Backing, StoreDriver};
-use tokio::signal::unix::{SignalKind, signal};
+use kollator_servers::Signals;
 use tokio::sync::oneshot;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
-use self::settings::{LogFormat, Settings, Storage};
+use self::settings::{Settings, Storage};
 
 /// Longest wait at shutdown for what is open to be finished.
 const DRAIN: Duration = Duration::from_secs(30);
 
 fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
-    let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|e| {
-        refuse(&format!("--log (RUST_LOG): {:?}: {e}; such as info or kollator=debug", settings.log))
-    });
-    let key = settings.shared_key().unwrap_or_else(|fault| refuse(&fault));
+    let key = settings.key.read().unwrap_or_else(|fault| refuse(&fault));
+    let ice_servers = settings.ice.servers().unwrap_or_else(|fault| refuse(&fault));
     let storage = settings.storage().unwrap_or_else(|fault| refuse(&fault));
-    let log =
-        tracing_subscriber::fmt().with_writer(stderr).with_ansi(stderr().is_terminal()).with_env_filter(filter);
-    match settings.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    settings.log.start().unwrap_or_else(|fault| refuse(&fault));
     info!(version = env!("CARGO_PKG_VERSION"), name = settings.worker_id, "starting");
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(run(settings, key, storage))
+    let rtc = RtcConfig { ice_servers, ..RtcConfig::default() };
+    runtime.block_on(run(settings, key, storage, rtc))
 }
 
-async fn run(settings: Settings, key: SharedKey, storage: Storage) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+async fn run(settings: Settings, key: SharedKey, storage: Storage, rtc: RtcConfig) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
     let addr = SocketAddr::new(settings.host, settings.port);
     let listener =
         TokioNet.bind(addr).await.with_context(|| format!("cannot listen on {addr} (--host, --port)"))?;
@@ -72,7 +63,6 @@ async fn run(settings: Settings, key: SharedKey, storage: Storage) -> anyhow::Re
     let (name, http) = (config.name.clone(), config.http.clone());
     let store = StoreDriver::new(cache, backing, blocking.clone());
     let options = WorkerOptions { config, fronts: settings.fronts.clone(), store, recovered, blocking };
-    let rtc = RtcConfig { ice_servers: settings.ice_servers(), ..RtcConfig::default() };
     let mut node = WorkerNode::start(options, TokioNet, |sink| WebRtc::new(rtc, sink))
         .context("--stun-servers, --turn-servers")?;
 
@@ -82,12 +72,10 @@ async fn run(settings: Settings, key: SharedKey, storage: Storage) -> anyhow::Re
         let _ = http_stopped.await;
     }));
     info!(%http, "worker up");
-    let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    tokio::select! {
+        () = signals.stop() => {}
         () = node.broken_down() => bail!("the worker broke down"),
-    };
-    info!(signal, "draining");
+    }
     node.drain(DRAIN).await.context("the worker broke down")?;
     drop(stop_http);
     serving.await.context("the HTTP server broke down")?.context("the HTTP server failed")?;

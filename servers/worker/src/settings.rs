@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use kollator_core::auth::SharedKey;
-use kollator_core::wire::signal::{IceServer, MAX_CAPACITY, MAX_NAME};
-use kollator_core::wire::signal_codec::is_http_url;
+use clap::Parser;
+use kollator_core::wire::signal::{MAX_CAPACITY, MAX_NAME};
 use kollator_runtime::link::FrontUrl;
 use kollator_runtime::storage::S3Settings;
+use kollator_servers::{IceSettings, KeySettings, LogSettings, public_url};
 
 /// Kollator's worker: an always-on peer with a cache in front of S3.
 #[derive(Clone, Debug, Parser)]
@@ -33,9 +32,8 @@ pub(crate) struct Settings {
           default_value = "http://localhost:8080", value_parser = FrontUrl::parse)]
     pub(crate) fronts: Vec<FrontUrl>,
 
-    /// File with the key that fronts and workers of a network share, at least 16 bytes
-    #[arg(long, env = "WORKER_SHARED_KEY_PATH")]
-    worker_shared_key_path: PathBuf,
+    #[command(flatten)]
+    pub(crate) key: KeySettings,
 
     /// Share of the network's keys that this worker takes; 100 is usual
     #[arg(long, env = "CAPACITY", default_value_t = 100,
@@ -84,30 +82,11 @@ pub(crate) struct Settings {
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) lru_max_age_hours: u64,
 
-    /// STUN servers, such as stun:stun.example.org:3478; comma-separated
-    #[arg(long, env = "STUN_SERVERS", value_delimiter = ',', value_parser = ice_server)]
-    stun_servers: Vec<IceServer>,
+    #[command(flatten)]
+    pub(crate) ice: IceSettings,
 
-    /// TURN servers, each turn:USER:PASSWORD@HOST:PORT (or turns:); comma-separated
-    #[arg(long, env = "TURN_SERVERS", hide_env_values = true, value_delimiter = ',', value_parser = ice_server)]
-    turn_servers: Vec<IceServer>,
-
-    /// How log lines look
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
-
-    /// What is logged: error, warn, info, debug or trace, or directives as tracing-subscriber has them
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
-    pub(crate) log: String,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
+    #[command(flatten)]
+    pub(crate) log: LogSettings,
 }
 
 /// What keeps chunks for good.
@@ -118,21 +97,6 @@ pub(crate) enum Storage {
 }
 
 impl Settings {
-    /// The key of the network.
-    pub(crate) fn shared_key(&self) -> Result<SharedKey, String> {
-        let path = &self.worker_shared_key_path;
-        let fault = |what: String| {
-            format!(
-                "--worker-shared-key-path (WORKER_SHARED_KEY_PATH): {}: {what}; it must be a file of at least {} \
-                 bytes, the same for every front and worker",
-                path.display(),
-                SharedKey::MIN_LEN
-            )
-        };
-        let content = fs::read(path).map_err(|e| fault(e.to_string()))?;
-        SharedKey::new(&content).map_err(|e| fault(e.to_string()))
-    }
-
     /// Where chunks are kept.
     pub(crate) fn storage(&self) -> Result<Storage, String> {
         let Some(endpoint) = &self.s3_endpoint else { return Ok(Storage::Folder(self.data_path.clone())) };
@@ -163,11 +127,6 @@ impl Settings {
         };
         self.public_url.clone().unwrap_or_else(|| format!("http://{host}:{}", self.port))
     }
-
-    /// STUN and TURN servers together.
-    pub(crate) fn ice_servers(&self) -> Vec<IceServer> {
-        [&self.stun_servers[..], &self.turn_servers].concat()
-    }
 }
 
 fn hostname() -> Option<String> {
@@ -187,34 +146,6 @@ fn worker_name(name: &str) -> Result<String, String> {
         Ok(name.to_owned())
     } else {
         Err(format!("must be 1 to {MAX_NAME} of A-Z a-z 0-9 . _ -"))
-    }
-}
-
-fn public_url(url: &str) -> Result<String, String> {
-    let url = url.trim_end_matches('/');
-    if is_http_url(url) {
-        Ok(url.to_owned())
-    } else {
-        Err("must be http://HOST[:PORT] or https://HOST[:PORT]".into())
-    }
-}
-
-/// Reads `stun:HOST[:PORT]` or `turn:USER:PASSWORD@HOST[:PORT]`; the transport checks the address.
-fn ice_server(text: &str) -> Result<IceServer, String> {
-    let (scheme, rest) = text.split_once(':').unwrap_or_default();
-    match (scheme, rest.rsplit_once('@')) {
-        ("stun" | "stuns", None) if !rest.is_empty() => {
-            Ok(IceServer { urls: vec![text.to_owned()], username: None, credential: None })
-        }
-        ("turn" | "turns", Some((login, address))) if !address.is_empty() => {
-            let (user, password) = login.split_once(':').ok_or("must be turn:USER:PASSWORD@HOST[:PORT]")?;
-            Ok(IceServer {
-                urls: vec![format!("{scheme}:{address}")],
-                username: Some(user.to_owned()),
-                credential: Some(password.to_owned()),
-            })
-        }
-        _ => Err("must be stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT]".into()),
     }
 }
 
@@ -246,13 +177,10 @@ mod tests {
             ("--public-url", "localhost:1"),
             ("--s3-endpoint", "minio:9000"),
             ("--cache-size-mb", "0"),
-            ("--stun-servers", "turn:x"),
-            ("--turn-servers", "turn:host:1"),
         ] {
             let fault = parse(&[flag, value]).unwrap_err().to_string();
             assert!(fault.contains(flag) && fault.contains(value), "{fault}");
         }
-        assert!(parse(&[]).unwrap().shared_key().unwrap_err().contains("/nowhere/key"));
     }
 
     #[test]
@@ -265,12 +193,5 @@ mod tests {
         let Ok(Storage::S3(s3)) = settings.storage() else { panic!("{settings:?}") };
         assert_eq!(s3.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
         assert!(matches!(parse(&[]).unwrap().storage(), Ok(Storage::Folder(_))));
-    }
-
-    #[test]
-    fn a_turn_server_brings_its_login() {
-        let server = ice_server("turn:me:secret:1@turn.example.org:3478").unwrap();
-        assert_eq!(server.urls, ["turn:turn.example.org:3478"]);
-        assert_eq!((server.username.as_deref(), server.credential.as_deref()), (Some("me"), Some("secret:1")));
     }
 }
