@@ -2,7 +2,6 @@
 //! and SCTP is the same whenever the seed is the same.
 
 use std::cell::Cell;
-use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use kollator_core::wire::frame::Frame;
 use kollator_runtime::event::{EventSink, EventStream};
 use kollator_runtime::net::Net;
 use kollator_runtime::rtc::{Transport, WebRtc};
-use kollator_sim::turmoil::seeded::{Trace, builder, run_seeded, seeds};
-use kollator_sim::turmoil::{SimNet, rtc_config};
+use kollator_sim::turmoil::seeded::{builder, seeds};
+use kollator_sim::turmoil::{SimNet, repeat, rtc_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use turmoil::net::TcpStream;
 
@@ -133,43 +132,14 @@ fn world(seed: u64) {
     assert_eq!(got.get(), FRAMES, "seed {seed}");
 }
 
-/// Set in a child process: the seed to run.
-const CHILD: &str = "SIM_RTC_CHILD";
+#[test]
+fn child_process() {
+    repeat::child_process(|_, seed| world(seed));
+}
 
 #[test]
 fn frames_cross_a_partition_and_a_seed_decides_every_packet() {
-    if let Ok(seed) = std::env::var(CHILD) {
-        let seed = seed.parse().expect("a seed");
-        let ((), trace) = run_seeded(seed, move || world(seed));
-        report(trace);
-        return;
-    }
-    let mut traces = Vec::new();
-    for seed in seeds(1..4) {
-        let (first, second) = (child(seed), child(seed));
-        assert_eq!(first, second, "seed {seed} gave two different runs");
-        traces.push(first);
-    }
+    let mut traces = repeat::assert_repeats("partition", &seeds(1..4));
     traces.dedup();
     assert!(traces.len() != 1 || std::env::var_os("SIM_SEED").is_some(), "the seed decides nothing");
-}
-
-#[expect(clippy::print_stdout, reason = "how a child process answers")]
-fn report(trace: Trace) {
-    println!("\nTRACE {trace}");
-}
-
-/// The trace of `seed` in a process of its own.
-fn child(seed: u64) -> String {
-    let output = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "frames_cross_a_partition_and_a_seed_decides_every_packet", "--nocapture"])
-        .env(CHILD, seed.to_string())
-        .output()
-        .expect("this test runs again");
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let trace = stdout.lines().find_map(|line| line.strip_prefix("TRACE "));
-    trace.map_or_else(
-        || panic!("seed {seed} failed:\n{stdout}{}", String::from_utf8_lossy(&output.stderr)),
-        str::to_owned,
-    )
 }
