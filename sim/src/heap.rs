@@ -28,6 +28,11 @@ impl<T> EventHeap<T> {
         self.heap.push(Reverse(Entry { at, sequence: self.sequence, event }));
     }
 
+    /// When the earliest event is.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(entry)| entry.at)
+    }
+
     /// The earliest event.
     pub(crate) fn pop(&mut self) -> Option<(Instant, T)> {
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))

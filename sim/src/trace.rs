@@ -2,6 +2,7 @@
 //! Must never depend on an address, a hasher's seed or the time of day.
 
 use kollator_core::machine::Instant;
+use kollator_core::node::front::FrontInput;
 
 /// FNV-1a over 64-bit words.
 pub(crate) struct Trace(u64);
@@ -35,6 +36,22 @@ impl Trace {
     pub(crate) fn step(&mut self, at: Instant, node: usize) {
         self.word(at.as_nanos());
         self.word(node as u64);
+    }
+
+    /// What a front is told.
+    pub(crate) fn front(&mut self, input: &FrontInput) {
+        match input {
+            FrontInput::Wake => self.word(1),
+            FrontInput::Message { client, text } => {
+                self.word(client.0);
+                self.bytes(text);
+            }
+            FrontInput::PeerMessage { front, data } => {
+                self.word(u64::from(front.0));
+                self.bytes(data);
+            }
+            other => self.text(other),
+        }
     }
 
     /// Small things, by their debug text.

@@ -25,9 +25,9 @@ const SPONTANEOUS: [FaultKind; 14] = [
 impl World {
     /// Whether a fault that comes on occasions comes on this one. Counts it if so.
     pub(super) fn strikes(&mut self, kind: FaultKind) -> bool {
-        let strikes = !self.healed && self.plan.faults.has(kind) && self.rng.one_in(8);
+        let strikes = !self.healed && self.plan.faults.strikes(kind, 8, &mut self.rng);
         if strikes {
-            self.fired.count(kind);
+            self.journal.fault(self.now, kind);
         }
         strikes
     }
@@ -35,14 +35,13 @@ impl World {
     /// The next spontaneous fault.
     pub(super) fn chaos(&mut self) {
         let kinds: Vec<FaultKind> =
-            SPONTANEOUS.iter().copied().filter(|kind| self.plan.faults.kinds().contains(kind)).collect();
+            SPONTANEOUS.iter().copied().filter(|kind| self.plan.faults.has(*kind)).collect();
         if self.healed || kinds.is_empty() {
             return;
         }
         let kind = kinds[self.rng.below(kinds.len() as u64) as usize];
         if self.strike(kind) {
-            self.fired.count(kind);
-            self.note(|| format!("FAULT {}", kind.text()));
+            self.journal.fault(self.now, kind);
         }
         let calm = self.plan.calm.as_nanos() as u64;
         let wait = Duration::from_nanos(1 + self.rng.below(2 * calm));

@@ -296,9 +296,9 @@ impl World {
         let number = sdp.strip_prefix("signal ").and_then(|number| number.parse().ok());
         let me = self.clients[client].client.as_ref().map(|client| client.id);
         let (Some(number), Some(me)) = (number, me) else {
-            return self.fail("delivery", format!("client {client} was handed {sdp:?}"));
+            return self.journal.fail("delivery", format!("client {client} was handed {sdp:?}"));
         };
-        self.signals += 1;
+        self.journal.done("signals");
         self.awaited.remove(&number);
         let conn = self.clients[client].conn;
         self.observe(client, &Fact::Got { number, from, me, conn });

@@ -26,13 +26,13 @@ impl World {
     /// The end of the settling: everything but the last test of the signaling.
     pub(super) fn judge(&mut self) {
         if let Err(what) = self.one_leader().and_then(|()| self.one_epoch()) {
-            return self.fail("agreement", what);
+            return self.journal.fail("agreement", what);
         }
         if let Err(what) = self.true_presence() {
-            return self.fail("presence", what);
+            return self.journal.fail("presence", what);
         }
         if let Err(what) = self.right_workers() {
-            return self.fail("assignment", what);
+            return self.journal.fail("assignment", what);
         }
         for _ in 0..PAIRS {
             let healthy = self.settled_clients();
@@ -44,7 +44,7 @@ impl World {
     pub(super) fn judge_last_test(&mut self) {
         if let Some((number, (from, to))) = self.awaited.first_key_value() {
             let what = format!("signal {number} from client {from} to client {to} did not arrive");
-            self.fail("signaling", what);
+            self.journal.fail("signaling", what);
         }
     }
 

@@ -3,7 +3,6 @@
 //! other dice or depend on an address.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use kollator_core::auth::SharedKey;
@@ -14,7 +13,8 @@ use kollator_core::node::front::{ClientId, ClusterConfig, Front, FrontConfig, Fr
 use kollator_core::node::io::{LinkEvent, Ticket};
 
 use crate::heap::EventHeap;
-use crate::trace::Trace;
+use crate::report::Report;
+use crate::simulation::{Journal, Log, Run, Simulation, live_through};
 
 mod chaos;
 mod client;
@@ -26,9 +26,8 @@ mod link;
 pub mod oracle;
 mod plan;
 mod plant;
-mod trace;
 
-pub use faults::{FaultKind, Fired};
+pub use faults::FaultKind;
 pub use plant::Plant;
 
 use client::{Client, Said};
@@ -51,58 +50,17 @@ const LAST_TEST: Duration = Duration::from_secs(3);
 const MAX_EVENTS: u64 = 3_000_000;
 const KEY: &[u8] = b"the key of a made-up network";
 
-/// How a run went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// Hash of everything that happened.
-    pub hash: u64,
-    /// How many events there were.
-    pub events: u64,
-    /// How much time passed in the world.
-    pub time: Duration,
-    /// The faults that happened.
-    pub fired: Fired,
-    /// Leaders that were elected.
-    pub leaders: u64,
-    /// Signals that arrived.
-    pub signals: u64,
-    /// What went wrong, and which judge says so; absent if all is well.
-    pub failure: Option<Failure>,
-}
+/// Fronts among themselves, with the uplinks of their clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Clusters;
 
-/// What went wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Which judge says so.
-    pub oracle: &'static str,
-    /// In words.
-    pub what: String,
-}
+impl Simulation for Clusters {
+    const NAME: &'static str = "clusters";
+    type Fault = FaultKind;
+    type Plant = Plant;
 
-/// Where a run tells what happens, line by line.
-pub type Log = Box<dyn FnMut(String)>;
-
-/// Runs the cluster of `seed`, with a planted bug if one is given, and tells `log` of everything that happens.
-#[must_use]
-pub fn run(seed: u64, plant: Option<Plant>, log: Option<Log>) -> Report {
-    let mut world = World::new(seed, plant, log);
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.live())) {
-        let words = panic.downcast_ref::<String>().cloned();
-        let words = words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        let what = format!("{} at {:?}", words.unwrap_or_default(), world.now.since(Instant::ZERO));
-        world.failure = Some(Failure { oracle: "panic", what });
-    }
-    Report {
-        seed,
-        hash: world.trace.value(),
-        events: world.events,
-        time: world.now.since(Instant::ZERO),
-        fired: world.fired,
-        leaders: world.leaders,
-        signals: world.signals,
-        failure: world.failure,
+    fn run(seed: u64, plant: Option<Plant>, log: Option<Log>) -> Report<FaultKind> {
+        live_through(seed, World::new(seed, plant, log))
     }
 }
 
@@ -222,13 +180,32 @@ struct World {
     awaited: BTreeMap<u64, (usize, usize)>,
     oracles: Vec<Box<dyn Oracle>>,
     planter: Option<Planter>,
-    trace: Trace,
-    fired: Fired,
-    leaders: u64,
-    signals: u64,
-    events: u64,
-    failure: Option<Failure>,
-    log: Option<Log>,
+    journal: Journal<FaultKind>,
+}
+
+impl Run for World {
+    type Fault = FaultKind;
+
+    fn live(&mut self) {
+        while self.journal.failure.is_none()
+            && let Some((at, event)) = self.heap.pop()
+        {
+            self.now = at;
+            self.journal.events += 1;
+            if matches!(event, Event::End) {
+                self.judge_last_test();
+                break;
+            }
+            self.step(event);
+            if self.journal.events > MAX_EVENTS {
+                self.journal.fail("events", format!("{MAX_EVENTS} events and no end"));
+            }
+        }
+    }
+
+    fn end(self) -> (Instant, Journal<FaultKind>) {
+        (self.now, self.journal)
+    }
 }
 
 impl World {
@@ -266,13 +243,7 @@ impl World {
             awaited: BTreeMap::new(),
             oracles: oracle::all(),
             planter: plant.map(Planter::new),
-            trace: Trace::new(),
-            fired: Fired::default(),
-            leaders: 0,
-            signals: 0,
-            events: 0,
-            failure: None,
-            log,
+            journal: Journal::new(log),
             rng,
             plan,
         };
@@ -297,7 +268,7 @@ impl World {
             (FaultKind::Skew, self.plan.fronts.iter().any(|front| front.skew_ms != 0)),
         ] {
             if there {
-                self.fired.count(kind);
+                self.journal.fault(self.now, kind);
             }
         }
         self.after(self.plan.calm, Event::Chaos);
@@ -306,24 +277,6 @@ impl World {
         self.heap.push(heal_at + (SETTLE - REST), Event::Rest);
         self.heap.push(heal_at + SETTLE, Event::Test);
         self.heap.push(heal_at + SETTLE + LAST_TEST, Event::End);
-    }
-
-    /// Everything that happens, until the end or until a judge objects.
-    fn live(&mut self) {
-        while self.failure.is_none()
-            && let Some((at, event)) = self.heap.pop()
-        {
-            self.now = at;
-            self.events += 1;
-            if matches!(event, Event::End) {
-                self.judge_last_test();
-                break;
-            }
-            self.step(event);
-            if self.events > MAX_EVENTS {
-                self.fail("events", format!("{MAX_EVENTS} events and no end"));
-            }
-        }
     }
 
     fn step(&mut self, event: Event) {
@@ -419,9 +372,8 @@ impl World {
 
     fn front_handles(&mut self, front: usize, input: FrontInput) {
         let Some(mut machine) = self.fronts[front].machine.take() else { return };
-        self.trace.word(self.now.as_nanos());
-        self.trace.word(front as u64);
-        self.trace.heard(&input);
+        self.journal.trace.step(self.now, front);
+        self.journal.trace.front(&input);
         self.note(|| format!("front {front} hears {input:?}"));
         self.observe(front, &Fact::Heard(&input));
         let local = self.local(front);
@@ -542,7 +494,7 @@ impl World {
     }
 
     fn observe(&mut self, node: usize, fact: &Fact<'_>) {
-        if self.failure.is_some() {
+        if self.journal.failure.is_some() {
             return;
         }
         let now = self.now;
@@ -552,19 +504,12 @@ impl World {
         });
         if let Some((oracle, what)) = broken {
             let at = now.since(Instant::ZERO);
-            self.fail(oracle, format!("{what} (front or client {node}, at {at:?})"));
+            self.journal.fail(oracle, format!("{what} (front or client {node}, at {at:?})"));
         }
-    }
-
-    fn fail(&mut self, oracle: &'static str, what: String) {
-        self.failure.get_or_insert(Failure { oracle, what });
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(log) = &mut self.log {
-            let line = line();
-            log(format!("{:>14?} {line}", self.now.since(Instant::ZERO)));
-        }
+        self.journal.note(self.now, line);
     }
 }
 

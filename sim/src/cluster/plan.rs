@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kollator_core::machine::{Instant, Rng};
 
-use super::faults::{FaultKind, FaultSet};
+use super::faults::FaultKind;
+use crate::fault::FaultSet;
 
 /// A front.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub(super) struct WorkerPlan {
 pub(super) struct Plan {
     pub(super) fronts: Vec<FrontPlan>,
     pub(super) clients: Vec<ClientPlan>,
-    pub(super) faults: FaultSet,
+    pub(super) faults: FaultSet<FaultKind>,
     pub(super) latency: Range<Duration>,
     pub(super) disk: Range<Duration>,
     /// Mean time between two things that a client does.
@@ -50,7 +51,8 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn draw(rng: &mut Rng) -> Self {
-        let faults = FaultSet::draw(rng);
+        // None at all in one world of eight.
+        let faults = if rng.one_in(8) { FaultSet::none() } else { FaultSet::draw(rng, 3) };
         let fronts = if rng.one_in(12) { 1 } else { 3 + rng.below(5) as usize };
         let drift = if faults.has(FaultKind::Drift) { 10_000 } else { 0 };
         let skew = if faults.has(FaultKind::Skew) { 20_000 } else { 0 };

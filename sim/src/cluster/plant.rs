@@ -6,42 +6,25 @@ use kollator_core::id::PeerId;
 use kollator_core::node::front::FrontOutput;
 use kollator_core::wire::sync::{ElectionMessage, SyncMessage};
 
-macro_rules! plants {
-    ($($(#[$doc:meta])* $name:ident = $oracle:literal),+ $(,)?) => {
-        /// A bug that can be planted.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Plant {
-            $($(#[$doc])* $name),+
-        }
+use crate::kinds::kinds;
+use crate::plant;
 
-        impl Plant {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name),+];
-
-            /// The name of the judge that must notice it.
-            #[must_use]
-            pub const fn oracle(self) -> &'static str {
-                match self {
-                    $(Self::$name => $oracle),+
-                }
-            }
-        }
-    };
-}
-
-plants! {
-    /// A front grants every vote that it refuses.
-    SecondVote = "ballots",
-    /// A front's ballots are not written before its votes leave.
-    EarlyVote = "ballots",
-    /// A front takes an older epoch for a new one.
-    EpochDownwards = "epochs",
-    /// A front never hears that a row was removed.
-    Resurrected = "presence",
-    /// A front hands a signal from another front to a wrong client.
-    WrongSession = "delivery",
-    /// A front drops the signals for clients of other fronts.
-    LostSignal = "signaling",
+kinds! {
+    /// A bug that can be planted.
+    pub enum Plant: plant::Plant, judges -> &'static [&'static str] {
+        /// A front grants every vote that it refuses.
+        SecondVote = &["ballots"],
+        /// A front's ballots are not written before its votes leave.
+        EarlyVote = &["ballots"],
+        /// A front takes an older epoch for a new one.
+        EpochDownwards = &["epochs"],
+        /// A front never hears that a row was removed.
+        Resurrected = &["presence"],
+        /// A front hands a signal from another front to a wrong client.
+        WrongSession = &["delivery"],
+        /// A front drops the signals for clients of other fronts.
+        LostSignal = &["signaling"],
+    }
 }
 
 /// A planted bug at work.

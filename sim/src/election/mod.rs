@@ -9,5 +9,5 @@ pub mod oracle;
 mod plan;
 mod world;
 
-pub use plan::{Fault, Fired, Plant};
-pub use world::{Report, Violation, run};
+pub use plan::{Fault, Plant};
+pub use world::Elections;

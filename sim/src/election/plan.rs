@@ -6,97 +6,60 @@ use kollator_core::cluster::FrontId;
 use kollator_core::cluster::election::ElectionConfig;
 use kollator_core::machine::Rng;
 
-/// A kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// A message is lost.
-    Loss,
-    /// A message takes up to two seconds, and others overtake it.
-    Delay,
-    /// A message arrives twice.
-    Duplicate,
-    /// Some fronts cannot reach the others, and the other way round.
-    Partition,
-    /// A front cannot reach another, who can reach it.
-    OneWay,
-    /// A link comes and goes.
-    Flapping,
-    /// A process stands still, and all that arrived meanwhile is told afterwards.
-    Pause,
-    /// A process dies.
-    Crash,
-    /// A process dies while its ballot is being written, and the disk has it.
-    CrashWritten,
-    /// A process dies while its ballot is being written, and the disk does not have it.
-    CrashUnwritten,
-    /// A front's disk loses its ballot. Only when no other front's is lost.
-    LostBallot,
-    /// A disk takes up to two seconds for a ballot.
-    SlowDisk,
-    /// A wake-up that nobody asked for.
-    EarlyWake,
-}
+use crate::fault::{self, FaultSet};
+use crate::kinds::kinds;
+use crate::plant;
 
-impl Fault {
-    /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
-        Self::Loss,
-        Self::Delay,
-        Self::Duplicate,
-        Self::Partition,
-        Self::OneWay,
-        Self::Flapping,
-        Self::Pause,
-        Self::Crash,
-        Self::CrashWritten,
-        Self::CrashUnwritten,
-        Self::LostBallot,
-        Self::SlowDisk,
-        Self::EarlyWake,
-    ];
-}
-
-/// How often each kind of fault happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fired([u64; Fault::ALL.len()]);
-
-impl Fired {
-    /// Counts one.
-    pub fn count(&mut self, fault: Fault) {
-        self.0[fault as usize] += 1;
-    }
-
-    /// Adds what happened in another run.
-    pub fn add(&mut self, other: &Self) {
-        for (sum, more) in self.0.iter_mut().zip(other.0) {
-            *sum += more;
-        }
-    }
-
-    /// How often `fault` happened.
-    #[must_use]
-    pub const fn of(&self, fault: Fault) -> u64 {
-        self.0[fault as usize]
+kinds! {
+    /// A kind of fault.
+    pub enum Fault: fault::Fault, text -> &'static str {
+        /// A message is lost.
+        Loss = "message lost",
+        /// A message takes up to two seconds, and others overtake it.
+        Delay = "message late",
+        /// A message arrives twice.
+        Duplicate = "message twice",
+        /// Some fronts cannot reach the others, and the other way round.
+        Partition = "partition",
+        /// A front cannot reach another, who can reach it.
+        OneWay = "one-way partition",
+        /// A link comes and goes.
+        Flapping = "flapping link",
+        /// A process stands still, and all that arrived meanwhile is told afterwards.
+        Pause = "pause",
+        /// A process dies.
+        Crash = "crash",
+        /// A process dies while its ballot is being written, and the disk has it.
+        CrashWritten = "crash in a write, written",
+        /// A process dies while its ballot is being written, and the disk does not have it.
+        CrashUnwritten = "crash in a write, not written",
+        /// A front's disk loses its ballot. Only when no other front's is lost.
+        LostBallot = "ballot lost",
+        /// A disk takes up to two seconds for a ballot.
+        SlowDisk = "slow disk",
+        /// A wake-up that nobody asked for.
+        EarlyWake = "early wake-up",
     }
 }
 
-/// A bug put into the world on purpose: an oracle that does not see it is no oracle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plant {
-    /// Whoever asks for a vote gets it.
-    VotesTwice,
-    /// The driver says that a ballot is on disk when it has only begun to write.
-    PersistedTooEarly,
-    /// The lease is as long as the promise, as if all clocks ran alike.
-    LeaseIgnoresDrift,
-    /// The lease is taken to last as long as the lead.
-    LeaseWithoutEnd,
-    /// A leader stays one, whatever it hears or does not hear.
-    NeverStepsDown,
-    /// A disk gives back the ballot before the last.
-    DiskGoesBack,
-    /// A front that lost its ballot takes itself for new.
-    LossForgotten,
+kinds! {
+    /// A bug put into the world on purpose: an oracle that does not see it is no oracle.
+    pub enum Plant: plant::Plant, judges -> &'static [&'static str] {
+        /// Whoever asks for a vote gets it.
+        VotesTwice = &["one vote a term", "one leader a term", "vote is on disk"],
+        /// The driver says that a ballot is on disk when it has only begun to write.
+        PersistedTooEarly = &["vote is on disk", "one vote a term"],
+        /// The lease is as long as the promise, as if all clocks ran alike.
+        LeaseIgnoresDrift = &["leases are disjoint"],
+        /// The lease is taken to last as long as the lead.
+        LeaseWithoutEnd = &["leases are disjoint", "lease is earned"],
+        /// A leader stays one, whatever it hears or does not hear.
+        NeverStepsDown = &["one leader in the end"],
+        /// A disk gives back the ballot before the last.
+        DiskGoesBack = &["ballots rise", "one leader a term"],
+        /// A front that lost its ballot takes itself for new.
+        LossForgotten = &["one vote a term"],
+    }
 }
 
 /// What a seed decided.
@@ -115,7 +78,7 @@ pub(super) struct Plan {
     /// Longest time between two occasions for the larger faults, in nanoseconds.
     pub(super) pace: u64,
     /// Faults that may happen.
-    enabled: [bool; Fault::ALL.len()],
+    enabled: FaultSet<Fault>,
     /// An enabled fault happens once in so many chances.
     rarity: u64,
 }
@@ -136,11 +99,13 @@ impl Plan {
             (settings.lease, settings.max_drift_ppm) = (settings.promise, 0);
         }
         let millis = |most: u64| 1_000_000 * most;
-        let mut enabled = Fault::ALL.map(|_| rng.one_in(2));
+        let mut enabled = FaultSet::draw(rng, 2);
         let mut rarity = 2 + rng.below(15);
         if plant == Some(Plant::LossForgotten) {
             // A bug that takes a lost ballot, and other fronts to make use of it.
-            (enabled[Fault::Crash as usize], enabled[Fault::LostBallot as usize], rarity) = (true, true, 2);
+            enabled.allow(Fault::Crash);
+            enabled.allow(Fault::LostBallot);
+            rarity = 2;
         }
         Self {
             fronts,
@@ -172,6 +137,6 @@ impl Plan {
 
     /// Whether an enabled fault happens at this chance.
     pub(super) fn strikes(&self, fault: Fault, rng: &mut Rng) -> bool {
-        self.enabled[fault as usize] && rng.one_in(self.rarity)
+        self.enabled.strikes(fault, self.rarity, rng)
     }
 }

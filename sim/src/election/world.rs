@@ -1,20 +1,20 @@
 //! The world of one cluster of fronts: their drivers, what lies between them, and what befalls them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use kollator_core::cluster::FrontId;
 use kollator_core::cluster::election::{Ballot, Election, ElectionConfig, ElectionOutput, Role};
 use kollator_core::cluster::saved::RecoveredBallot;
-use kollator_core::id::Digest;
 use kollator_core::machine::{Instant, Rng};
-use kollator_core::merkle::sha256;
 use kollator_core::wire::sync::ElectionMessage;
 
 use super::node::Node;
-use super::oracle::{Happening, Oracle, View};
-use super::plan::{Fault, Fired, Plan, Plant};
+use super::oracle::{self, Happening, Oracle, View};
+use super::plan::{Fault, Plan, Plant};
+use crate::heap::EventHeap;
+use crate::report::{Failure, Report};
+use crate::simulation::{Journal, Log, Run, Simulation, live_through};
 
 /// Most events in a run: more means that something goes round in circles.
 const MAX_EVENTS: u64 = 1_000_000;
@@ -23,49 +23,27 @@ const LONG: u64 = 2_000_000_000;
 /// A link that is cut until then stays cut.
 const FOR_EVER: Instant = Instant::from_nanos(u64::MAX);
 
-/// A property that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The oracle that saw it.
-    pub oracle: &'static str,
-    /// How it is broken.
-    pub what: String,
-    /// When, in true time.
-    pub at: Instant,
-}
+/// Fronts that elect a leader, and nothing else of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Elections;
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (at {:?})", self.oracle, self.what, self.at)
+impl Simulation for Elections {
+    const NAME: &'static str = "elections";
+    type Fault = Fault;
+    type Plant = Plant;
+
+    fn run(seed: u64, plant: Option<Plant>, log: Option<Log>) -> Report<Fault> {
+        live_through(seed, World::new(seed, plant, oracle::all(), log))
     }
 }
 
-/// What a run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Events that happened.
-    pub events: u64,
-    /// How long it lasted, in true time.
-    pub lasted: Duration,
-    /// Faults among the events.
-    pub fired: Fired,
-    /// Times that a front became the leader.
-    pub elections: u64,
-    /// Hash of every output in its order, where a trace was asked for.
-    pub trace: Digest,
-}
-
-/// Runs the world that `seed` decides, with a bug in it if `plant` says so. With `trace`, hashes every output.
-///
-/// # Errors
-/// The first property that was broken.
-pub fn run(
-    seed: u64,
-    plant: Option<Plant>,
-    oracles: Vec<Box<dyn Oracle>>,
-    trace: bool,
-) -> Result<Report, Violation> {
-    World::new(seed, plant, oracles, trace).run()
+impl Elections {
+    /// Runs what `seed` decides with one judge alone, so that it is not the others who notice the bug.
+    #[must_use]
+    pub fn run_with_judge(judge: &str, seed: u64, plant: Plant) -> Report<Fault> {
+        let oracles = oracle::all().into_iter().filter(|oracle| oracle.name() == judge).collect();
+        live_through(seed, World::new(seed, Some(plant), oracles, None))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,19 +79,29 @@ struct World {
     plant: Option<Plant>,
     rng: Rng,
     now: Instant,
-    heap: BTreeMap<(Instant, u64), Event>,
-    scheduled: u64,
+    heap: EventHeap<Event>,
     nodes: Vec<Node>,
     /// Until when the way from one front to another is cut.
     cut_until: BTreeMap<(FrontId, FrontId), Instant>,
     healed: Vec<FrontId>,
     oracles: Vec<Box<dyn Oracle>>,
-    tracing: bool,
-    report: Report,
+    journal: Journal<Fault>,
+}
+
+impl Run for World {
+    type Fault = Fault;
+
+    fn live(&mut self) {
+        self.journal.failure = self.run().err();
+    }
+
+    fn end(self) -> (Instant, Journal<Fault>) {
+        (self.now, self.journal)
+    }
 }
 
 impl World {
-    fn new(seed: u64, plant: Option<Plant>, oracles: Vec<Box<dyn Oracle>>, tracing: bool) -> Self {
+    fn new(seed: u64, plant: Option<Plant>, oracles: Vec<Box<dyn Oracle>>, log: Option<Log>) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::draw(&mut rng, plant);
         let nodes = (0..plan.fronts).map(|id| Node::new(FrontId(id), plan.draw_drift(&mut rng))).collect();
@@ -123,18 +111,16 @@ impl World {
             plant,
             rng,
             now: Instant::ZERO,
-            heap: BTreeMap::new(),
-            scheduled: 0,
+            heap: EventHeap::new(),
             nodes,
             cut_until: BTreeMap::new(),
             healed: Vec::new(),
             oracles,
-            tracing,
-            report: Report::default(),
+            journal: Journal::new(log),
         }
     }
 
-    fn run(mut self) -> Result<Report, Violation> {
+    fn run(&mut self) -> Result<(), Failure> {
         for front in self.fronts() {
             let together = self.rng.one_in(2);
             self.schedule(if together { 1 } else { LONG }, Event::Start(front, 0));
@@ -146,25 +132,24 @@ impl World {
         self.advance(Duration::from_nanos(2 * LONG) + patience * 8)?;
         let mut oracles = std::mem::take(&mut self.oracles);
         for oracle in &mut oracles {
-            oracle.settled(&self.view()).map_err(|what| self.violation(oracle.name(), what))?;
+            oracle.settled(&self.view()).map_err(|what| self.failure(oracle.name(), what))?;
         }
         self.oracles = oracles;
         self.advance(patience * 4)?;
-        self.report.lasted = self.now.since(Instant::ZERO);
-        Ok(self.report)
+        Ok(())
     }
 
     /// Has everything happen that is due within `time`.
-    fn advance(&mut self, time: Duration) -> Result<(), Violation> {
+    fn advance(&mut self, time: Duration) -> Result<(), Failure> {
         let end = self.now + time;
         loop {
-            let event = self.heap.keys().next().map(|&(at, _)| at);
+            let event = self.heap.next();
             let wake = self.nodes.iter().filter_map(|node| Some((node.wakes()?, node.id))).min();
             let next = [event, wake.map(|(at, _)| at)].into_iter().flatten().min();
             let Some(at) = next.filter(|&at| at <= end) else { break };
-            self.report.events += 1;
-            if self.report.events > MAX_EVENTS {
-                return Err(self.violation("the machines come to rest", "they go round in circles".into()));
+            self.journal.events += 1;
+            if self.journal.events > MAX_EVENTS {
+                return Err(self.failure("the machines come to rest", "they go round in circles".into()));
             }
             self.now = self.now.max(at);
             match wake {
@@ -173,11 +158,11 @@ impl World {
                     let wakes = self.node(front).wakes().is_none_or(|wake| wake > self.now);
                     if !wakes {
                         let what = format!("{front} wants to be woken at once");
-                        return Err(self.violation("the machines come to rest", what));
+                        return Err(self.failure("the machines come to rest", what));
                     }
                 }
                 _ => {
-                    let (_, event) = self.heap.pop_first().expect("its time was seen");
+                    let (_, event) = self.heap.pop().expect("its time was seen");
                     self.happen(event)?;
                 }
             }
@@ -187,7 +172,7 @@ impl World {
         Ok(())
     }
 
-    fn happen(&mut self, event: Event) -> Result<(), Violation> {
+    fn happen(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Chaos => self.chaos(),
             Event::Deliver { from, to, message } => {
@@ -238,14 +223,13 @@ impl World {
         let until = self.node(front).paused_until;
         let paused = until > self.now;
         if paused {
-            self.scheduled += 1;
-            self.heap.insert((until, self.scheduled), event);
+            self.heap.push(until, event);
         }
         paused
     }
 
     /// Does something with the machine of `front`, by its clock.
-    fn act(&mut self, front: FrontId, what: impl FnOnce(&mut Election, Instant)) -> Result<(), Violation> {
+    fn act(&mut self, front: FrontId, what: impl FnOnce(&mut Election, Instant)) -> Result<(), Failure> {
         let (now, plant) = (self.now, self.plant);
         let node = self.node_mut(front);
         let local = node.local(now);
@@ -262,12 +246,11 @@ impl World {
         self.drain(front)
     }
 
-    fn drain(&mut self, front: FrontId) -> Result<(), Violation> {
+    fn drain(&mut self, front: FrontId) -> Result<(), Failure> {
         while let Some(output) = self.node_mut(front).election.as_mut().and_then(Election::poll) {
-            if self.tracing {
-                let line = format!("{:?} {:?} {front} {output:?}", self.report.trace, self.now);
-                self.report.trace = sha256(line.as_bytes());
-            }
+            self.journal.trace.step(self.now, usize::from(front.0));
+            self.journal.trace.text(&output);
+            self.journal.note(self.now, || format!("{front} says {output:?}"));
             match output {
                 ElectionOutput::Persist(ballot) => self.write(front, ballot),
                 ElectionOutput::Send { to, message } => {
@@ -277,7 +260,7 @@ impl World {
                 }
                 ElectionOutput::Changed(standing) if standing.role == Role::Leader => {
                     self.node_mut(front).published = standing.term;
-                    self.report.elections += 1;
+                    self.journal.done("elections");
                 }
                 ElectionOutput::Changed(_) => {}
             }
@@ -328,7 +311,7 @@ impl World {
     }
 
     /// What may befall somebody does, and there will be another occasion.
-    fn chaos(&mut self) -> Result<(), Violation> {
+    fn chaos(&mut self) -> Result<(), Failure> {
         if !self.healed.is_empty() {
             return Ok(());
         }
@@ -363,7 +346,7 @@ impl World {
     }
 
     /// The process dies, and another begins some time later.
-    fn crash(&mut self, front: FrontId) -> Result<(), Violation> {
+    fn crash(&mut self, front: FrontId) -> Result<(), Failure> {
         let life = self.kill(front);
         self.schedule(LONG, Event::Start(front, life));
         let others_sound = self.nodes.iter().all(|node| node.disk != RecoveredBallot::Lost);
@@ -388,12 +371,12 @@ impl World {
             _ => {}
         }
         if writing.is_some() {
-            self.report.fired.count(if written { Fault::CrashWritten } else { Fault::CrashUnwritten });
+            self.journal.fault(self.now, if written { Fault::CrashWritten } else { Fault::CrashUnwritten });
         }
         life
     }
 
-    fn start(&mut self, front: FrontId) -> Result<(), Violation> {
+    fn start(&mut self, front: FrontId) -> Result<(), Failure> {
         let seed = self.rng.next_u64();
         let (now, plant) = (self.now, self.plant);
         let node = self.node(front);
@@ -451,10 +434,9 @@ impl World {
             }
         }
         if kind >= 3 {
-            self.report.fired.count(Fault::Flapping);
+            self.journal.fault(self.now, Fault::Flapping);
             let at = self.now + Duration::from_nanos(while_cut + self.rng.below(LONG));
-            self.scheduled += 1;
-            self.heap.insert((at, self.scheduled), Event::Drift(front));
+            self.heap.push(at, Event::Drift(front));
         }
     }
 
@@ -467,7 +449,7 @@ impl World {
     fn strikes(&mut self, fault: Fault) -> bool {
         let strikes = self.plan.strikes(fault, &mut self.rng);
         if strikes {
-            self.report.fired.count(fault);
+            self.journal.fault(self.now, fault);
         }
         strikes
     }
@@ -499,15 +481,14 @@ impl World {
     /// Has `event` happen within `most` nanoseconds.
     fn schedule(&mut self, most: u64, event: Event) {
         let at = self.now + Duration::from_nanos(1 + self.rng.below(most.max(1)));
-        self.scheduled += 1;
-        self.heap.insert((at, self.scheduled), event);
+        self.heap.push(at, event);
     }
 
-    fn judge(&mut self, happening: Happening) -> Result<(), Violation> {
+    fn judge(&mut self, happening: Happening) -> Result<(), Failure> {
         let mut oracles = std::mem::take(&mut self.oracles);
         let view = self.view();
         let verdict = oracles.iter_mut().try_for_each(|oracle| {
-            oracle.watch(happening, &view).map_err(|what| self.violation(oracle.name(), what))
+            oracle.watch(happening, &view).map_err(|what| self.failure(oracle.name(), what))
         });
         self.oracles = oracles;
         verdict
@@ -517,7 +498,7 @@ impl World {
         View { now: self.now, nodes: &self.nodes, config: &self.config, healed: &self.healed }
     }
 
-    const fn violation(&self, oracle: &'static str, what: String) -> Violation {
-        Violation { oracle, what, at: self.now }
+    fn failure(&self, oracle: &'static str, what: String) -> Failure {
+        Failure { oracle, what: format!("{what} (at {:?})", self.now) }
     }
 }

@@ -1,12 +1,13 @@
 //! A download is complete exactly when every block is on disk and the disk made it durable.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use kollator_core::id::{Digest, InfoHash};
+use kollator_core::id::Digest;
 use kollator_core::merkle::sha256;
-use kollator_core::node::io::{DiskCommand, DiskEvent, Place, Ticket};
+use kollator_core::node::io::{DiskCommand, DiskEvent, Place};
 use kollator_core::node::peer::{PeerEvent, PeerInput, PeerOutput, Totals};
 
+use super::runs::Runs;
 use super::{Fact, Oracle, WorldEvent, blocks_at, claimed_blocks};
 use crate::world::{Share, Truth};
 
@@ -19,14 +20,8 @@ struct Run {
     finished: bool,
 }
 
-/// Blocks on their way to the disk.
-type Writing = (InfoHash, Vec<Place>);
-
 #[derive(Default)]
-pub(super) struct Completed {
-    runs: BTreeMap<(usize, InfoHash), Run>,
-    open: BTreeMap<(usize, Ticket), Writing>,
-}
+pub(super) struct Completed(Runs<Run>);
 
 impl Oracle for Completed {
     fn name(&self) -> &'static str {
@@ -36,21 +31,18 @@ impl Oracle for Completed {
     fn observe(&mut self, event: &WorldEvent<'_>, truth: &Truth) -> Result<(), String> {
         let node = event.node;
         match event.fact {
-            Fact::Crashed => {
-                self.runs.retain(|(whose, _), _| *whose != node);
-                self.open.retain(|(whose, _), _| *whose != node);
-            }
+            Fact::Crashed => self.0.crash(node),
             Fact::PeerHeard(PeerInput::Disk(event)) => self.disk_said(node, event, truth),
             Fact::PeerSaid(PeerOutput::Disk(command)) => self.disk_told(node, command),
             Fact::PeerSaid(PeerOutput::Event(PeerEvent::Failed { info_hash, .. })) => {
-                self.runs.remove(&(node, *info_hash));
+                self.0.end(node, *info_hash);
             }
             Fact::PeerSaid(PeerOutput::Event(PeerEvent::Completed { info_hash, totals })) => {
                 let (_, share) = truth.share(*info_hash).ok_or("completed a share that does not exist")?;
-                let run = self.runs.remove(&(node, *info_hash)).unwrap_or_default();
+                let run = self.0.end(node, *info_hash).unwrap_or_default();
                 check(&run, share, totals)?;
             }
-            Fact::Rested { .. } if self.runs.iter().any(|((whose, _), run)| *whose == node && run.finished) => {
+            Fact::Rested { .. } if self.0.of(node).any(|run| run.finished) => {
                 return Err("the disk finished a download and nobody was told".into());
             }
             _ => {}
@@ -62,15 +54,13 @@ impl Oracle for Completed {
 impl Completed {
     fn disk_told(&mut self, node: usize, command: &DiskCommand) {
         match command {
-            DiskCommand::Prepare { metainfo } => {
-                self.runs.insert((node, metainfo.info_hash()), Run::default());
-            }
+            DiskCommand::Prepare { metainfo } => self.0.begin(node, metainfo.info_hash()),
             DiskCommand::Write { ticket, info_hash, places, blocks } => {
                 let places = places.iter().flat_map(|chunk| blocks_at(*chunk, blocks)).map(|(place, _)| place);
-                self.open.insert((node, *ticket), (*info_hash, places.collect()));
+                self.0.write(node, *ticket, *info_hash, places.collect());
             }
             DiskCommand::Finish { info_hash } => {
-                if let Some(run) = self.runs.get_mut(&(node, *info_hash)) {
+                if let Some(run) = self.0.get(node, *info_hash) {
                     run.finishing = true;
                 }
             }
@@ -82,22 +72,21 @@ impl Completed {
         match event {
             DiskEvent::Prepared { info_hash, found: Ok(claims) } => {
                 let Some((_, share)) = truth.share(*info_hash) else { return };
-                let run = self.runs.entry((node, *info_hash)).or_default();
+                let run = self.0.get_or_begin(node, *info_hash);
                 let right = |(place, leaf): &(Place, Digest)| {
                     share.block(*place).is_some_and(|data| sha256(&data) == *leaf)
                 };
                 run.on_disk.extend(claimed_blocks(claims).filter(right).map(|(place, _)| place));
             }
             DiskEvent::Written { ticket, result } => {
-                if let Some((info_hash, blocks)) = self.open.remove(&(node, *ticket))
+                if let Some((run, blocks)) = self.0.written(node, *ticket)
                     && result.is_ok()
-                    && let Some(run) = self.runs.get_mut(&(node, info_hash))
                 {
                     run.on_disk.extend(blocks);
                 }
             }
             DiskEvent::Finished { info_hash, result: Ok(()) } => {
-                if let Some(run) = self.runs.get_mut(&(node, *info_hash)) {
+                if let Some(run) = self.0.get(node, *info_hash) {
                     run.finished = run.finishing;
                 }
             }

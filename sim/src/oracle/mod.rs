@@ -23,6 +23,7 @@ mod leaks;
 mod liveness;
 mod requests;
 mod ring;
+mod runs;
 mod served;
 mod spin;
 mod written;

@@ -5,18 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kollator_core::id::{Digest, InfoHash};
 use kollator_core::merkle::sha256;
-use kollator_core::node::io::{Claim, DiskCommand, DiskEvent, Place, Ticket};
+use kollator_core::node::io::{Claim, DiskCommand, DiskEvent, Place};
 use kollator_core::node::peer::{PeerInput, PeerOutput};
 
+use super::runs::Runs;
 use super::{Fact, Oracle, WorldEvent, blocks_at, claimed_blocks};
 use crate::world::Truth;
 
+/// Of each run: what is written, or being written.
 #[derive(Default)]
-pub(super) struct Written {
-    /// By node and share: what is written, or being written, in this run.
-    runs: BTreeMap<(usize, InfoHash), BTreeSet<Place>>,
-    open: BTreeMap<(usize, Ticket), (InfoHash, Vec<Place>)>,
-}
+pub(super) struct Written(Runs<BTreeSet<Place>>);
 
 impl Oracle for Written {
     fn name(&self) -> &'static str {
@@ -26,27 +24,23 @@ impl Oracle for Written {
     fn observe(&mut self, event: &WorldEvent<'_>, truth: &Truth) -> Result<(), String> {
         let node = event.node;
         match event.fact {
-            Fact::Crashed => {
-                self.runs.retain(|(whose, _), _| *whose != node);
-                self.open.retain(|(whose, _), _| *whose != node);
-            }
+            Fact::Crashed => self.0.crash(node),
             Fact::PeerSaid(PeerOutput::Disk(DiskCommand::Prepare { metainfo })) => {
-                self.runs.insert((node, metainfo.info_hash()), BTreeSet::new());
+                self.0.begin(node, metainfo.info_hash());
             }
             Fact::PeerHeard(PeerInput::Disk(DiskEvent::Prepared { info_hash, found: Ok(claims) })) => {
                 self.claimed(node, *info_hash, claims, truth);
             }
             Fact::PeerHeard(PeerInput::Disk(DiskEvent::Written { ticket, result })) => {
-                if let Some((info_hash, blocks)) = self.open.remove(&(node, *ticket))
+                if let Some((run, blocks)) = self.0.written(node, *ticket)
                     && result.is_err()
-                    && let Some(run) = self.runs.get_mut(&(node, info_hash))
                 {
                     blocks.iter().for_each(|block| _ = run.remove(block));
                 }
             }
             Fact::PeerSaid(PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, places, blocks })) => {
                 let (_, share) = truth.share(*info_hash).ok_or("a write to a share that does not exist")?;
-                let run = self.runs.entry((node, *info_hash)).or_default();
+                let run = self.0.get_or_begin(node, *info_hash);
                 let mut written = Vec::new();
                 for (place, data) in places.iter().flat_map(|chunk| blocks_at(*chunk, blocks)) {
                     if share.block(place) != Some(data) {
@@ -57,7 +51,7 @@ impl Oracle for Written {
                     }
                     written.push(place);
                 }
-                self.open.insert((node, *ticket), (*info_hash, written));
+                self.0.write(node, *ticket, *info_hash, written);
             }
             _ => {}
         }
@@ -75,7 +69,7 @@ impl Written {
             share.blocks().filter_map(|place| Some((place, sha256(&share.block(place)?)))).collect();
         let wrong: BTreeSet<Digest> =
             real.iter().filter(|(place, leaf)| claimed.get(place) != Some(leaf)).map(|(_, leaf)| *leaf).collect();
-        let run = self.runs.entry((node, info_hash)).or_default();
+        let run = self.0.get_or_begin(node, info_hash);
         run.extend(real.iter().filter(|(_, leaf)| !wrong.contains(leaf)).map(|(place, _)| *place));
     }
 }

@@ -7,7 +7,8 @@ use kollator_core::id::ChunkId;
 use kollator_core::machine::{Instant, Rng};
 use kollator_core::store::cached_len;
 
-use super::plan::{Fault, Fired, Plant};
+use super::plan::{Fault, Plant};
+use crate::fault::Fired;
 
 /// How far a write has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl Disk {
     }
 
     /// The process dies: names that are not durable may be lost.
-    pub(super) fn crash(&mut self, rng: &mut Rng, fired: &mut Fired) {
+    pub(super) fn crash(&mut self, rng: &mut Rng, fired: &mut Fired<Fault>) {
         for (chunk, stage) in &mut self.writes {
             match stage {
                 Stage::Created => fired.count(Fault::CrashAtCreated),

@@ -7,7 +7,8 @@
 mod disk;
 pub mod oracle;
 mod plan;
+mod trace;
 mod world;
 
-pub use plan::{Fault, Fired, Plant};
-pub use world::{Report, Violation, run};
+pub use plan::{Fault, Plant};
+pub use world::Stores;

@@ -1,7 +1,6 @@
 //! The world of one store: its driver, its callers, its disk, its S3, and what befalls them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -13,8 +12,11 @@ use kollator_core::node::io::{DiskError, Ticket};
 use kollator_core::store::{Answer, Effect, EffectDone, Key, Outcome, Output, Part, PartData, Store};
 
 use super::disk::{Disk, File, Stage};
-use super::oracle::{Happening, Oracle, Question, View};
-use super::plan::{Fault, Fired, Plan, Plant};
+use super::oracle::{self, Happening, Oracle, Question, View};
+use super::plan::{Fault, Plan, Plant};
+use crate::heap::EventHeap;
+use crate::report::{Failure, Report};
+use crate::simulation::{Journal, Log, Run, Simulation, live_through, short};
 
 /// Most events in a run: more means that something goes round in circles.
 const MAX_EVENTS: u64 = 100_000;
@@ -36,45 +38,27 @@ static POOL: LazyLock<Vec<VerifiedChunk>> = LazyLock::new(|| {
     (0..24).map(chunk).collect()
 });
 
-/// A property that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The oracle that saw it.
-    pub oracle: &'static str,
-    /// How it is broken.
-    pub what: String,
-    /// When.
-    pub at: Instant,
-}
+/// The store of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Stores;
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (at {:?})", self.oracle, self.what, self.at)
+impl Simulation for Stores {
+    const NAME: &'static str = "stores";
+    type Fault = Fault;
+    type Plant = Plant;
+
+    fn run(seed: u64, plant: Option<Plant>, log: Option<Log>) -> Report<Fault> {
+        live_through(seed, World::new(seed, plant, oracle::all(), log))
     }
 }
 
-/// What a run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Events that happened.
-    pub events: u64,
-    /// Faults among them.
-    pub fired: Fired,
-    /// Hash of every output in its order, where a trace was asked for.
-    pub trace: Digest,
-}
-
-/// Runs the world that `seed` decides, with a bug in it if `plant` says so. With `trace`, hashes every output.
-///
-/// # Errors
-/// The first property that was broken.
-pub fn run(
-    seed: u64,
-    plant: Option<Plant>,
-    oracles: Vec<Box<dyn Oracle>>,
-    trace: bool,
-) -> Result<Report, Violation> {
-    World::new(seed, plant, oracles, trace).run()
+impl Stores {
+    /// Runs what `seed` decides with one judge alone, so that it is not the others who notice the bug.
+    #[must_use]
+    pub fn run_with_judge(judge: &str, seed: u64, plant: Plant) -> Report<Fault> {
+        let oracles = oracle::all().into_iter().filter(|oracle| oracle.name() == judge).collect();
+        live_through(seed, World::new(seed, Some(plant), oracles, None))
+    }
 }
 
 enum Event {
@@ -97,8 +81,7 @@ struct World {
     plant: Option<Plant>,
     rng: Rng,
     now: Instant,
-    heap: BTreeMap<(Instant, u64), (u64, Event)>,
-    scheduled: u64,
+    heap: EventHeap<(u64, Event)>,
     /// Which life of the process this is.
     life: u64,
     store: Store,
@@ -109,12 +92,23 @@ struct World {
     next_ticket: u64,
     healed: bool,
     oracles: Vec<Box<dyn Oracle>>,
-    tracing: bool,
-    report: Report,
+    journal: Journal<Fault>,
+}
+
+impl Run for World {
+    type Fault = Fault;
+
+    fn live(&mut self) {
+        self.journal.failure = self.run().err();
+    }
+
+    fn end(self) -> (Instant, Journal<Fault>) {
+        (self.now, self.journal)
+    }
 }
 
 impl World {
-    fn new(seed: u64, plant: Option<Plant>, oracles: Vec<Box<dyn Oracle>>, tracing: bool) -> Self {
+    fn new(seed: u64, plant: Option<Plant>, oracles: Vec<Box<dyn Oracle>>, log: Option<Log>) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::draw(&mut rng, POOL.len());
         let mut world = Self {
@@ -123,8 +117,7 @@ impl World {
             plant,
             rng,
             now: Instant::ZERO,
-            heap: BTreeMap::new(),
-            scheduled: 0,
+            heap: EventHeap::new(),
             life: 0,
             disk: Disk::default(),
             chunks: BTreeSet::new(),
@@ -133,16 +126,15 @@ impl World {
             next_ticket: 0,
             healed: false,
             oracles,
-            tracing,
-            report: Report::default(),
+            journal: Journal::new(log),
         };
         world.boot();
         world
     }
 
-    fn run(mut self) -> Result<Report, Violation> {
+    fn run(&mut self) -> Result<(), Failure> {
         self.schedule(0, Event::Ask);
-        while let Some(at) = self.heap.keys().next().map(|&(at, _)| at) {
+        while let Some(at) = self.heap.next() {
             self.advance(at)?;
         }
         self.plan.heal();
@@ -152,43 +144,43 @@ impl World {
         self.reboot();
         self.read_everything()?;
         match self.open.values().next() {
-            Some(question) => Err(self.violation("every question is answered", format!("{question:?} was not"))),
-            None => Ok(self.report),
+            Some(question) => Err(self.failure("every question is answered", format!("{question:?} was not"))),
+            None => Ok(()),
         }
     }
 
     /// Reads every chunk, one after the other, and then has the oracles look at a world at rest.
-    fn read_everything(&mut self) -> Result<(), Violation> {
+    fn read_everything(&mut self) -> Result<(), Failure> {
         for chunk in POOL.iter().take(self.plan.chunks) {
             self.ask(Question::Read(chunk.id(), Part::Leaves))?;
             self.settle()?;
         }
         let mut oracles = std::mem::take(&mut self.oracles);
         for oracle in &mut oracles {
-            oracle.healed(&self.view()).map_err(|what| self.violation(oracle.name(), what))?;
+            oracle.healed(&self.view()).map_err(|what| self.failure(oracle.name(), what))?;
         }
         self.oracles = oracles;
         Ok(())
     }
 
     /// Lets time pass until nothing is under way or to be tried again.
-    fn settle(&mut self) -> Result<(), Violation> {
+    fn settle(&mut self) -> Result<(), Failure> {
         let end = self.now + SETTLED;
         self.advance(end)?;
-        while let Some(at) = self.heap.keys().next().map(|&(at, _)| at) {
+        while let Some(at) = self.heap.next() {
             self.advance(at)?;
         }
         Ok(())
     }
 
     /// Has everything happen that is due until `end`.
-    fn advance(&mut self, end: Instant) -> Result<(), Violation> {
+    fn advance(&mut self, end: Instant) -> Result<(), Failure> {
         loop {
-            let event = self.heap.keys().next().map(|&(at, _)| at).filter(|&at| at <= end);
+            let event = self.heap.next().filter(|&at| at <= end);
             let wake = self.store.next_wake().filter(|&at| at <= end);
-            self.report.events += 1;
-            if self.report.events > MAX_EVENTS || wake.is_some_and(|at| at < self.now) {
-                return Err(self.violation("the machine comes to rest", "it goes round in circles".into()));
+            self.journal.events += 1;
+            if self.journal.events > MAX_EVENTS || wake.is_some_and(|at| at < self.now) {
+                return Err(self.failure("the machine comes to rest", "it goes round in circles".into()));
             }
             match (event, wake) {
                 (Some(at), None) => self.happen(at)?,
@@ -205,18 +197,18 @@ impl World {
         Ok(())
     }
 
-    fn happen(&mut self, at: Instant) -> Result<(), Violation> {
-        let (_, (life, event)) = self.heap.pop_first().expect("the caller saw it");
+    fn happen(&mut self, at: Instant) -> Result<(), Failure> {
+        let (_, (life, event)) = self.heap.pop().expect("the caller saw it");
         self.now = at;
         let lives = life == self.life;
         match event {
             Event::Ask => self.live()?,
             Event::Crash => {
-                self.report.fired.count(Fault::Crash);
+                self.journal.fault(self.now, Fault::Crash);
                 self.reboot();
             }
             Event::Wipe => {
-                self.report.fired.count(Fault::Wipe);
+                self.journal.fault(self.now, Fault::Wipe);
                 self.disk.files.clear();
                 self.disk.writes.clear();
             }
@@ -239,7 +231,7 @@ impl World {
     }
 
     /// Somebody asks something, and something may befall the process.
-    fn live(&mut self) -> Result<(), Violation> {
+    fn live(&mut self) -> Result<(), Failure> {
         for (fault, event) in [(Fault::Crash, Event::Crash), (Fault::Wipe, Event::Wipe), (Fault::Rot, Event::Rot)]
         {
             let spared = fault == Fault::Rot && self.plant == Some(Plant::RecoversTorn);
@@ -269,7 +261,7 @@ impl World {
         Ok(())
     }
 
-    fn ask(&mut self, question: Question) -> Result<(), Violation> {
+    fn ask(&mut self, question: Question) -> Result<(), Failure> {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.open.insert(ticket, question);
@@ -286,12 +278,11 @@ impl World {
         self.drain()
     }
 
-    fn drain(&mut self) -> Result<(), Violation> {
+    fn drain(&mut self) -> Result<(), Failure> {
         while let Some(output) = self.store.poll() {
-            if self.tracing {
-                let line = format!("{:?} {:?} {output:?}", self.report.trace, self.now);
-                self.report.trace = sha256(line.as_bytes());
-            }
+            self.journal.trace.word(self.now.as_nanos());
+            self.journal.trace.said(&output);
+            self.journal.note(self.now, || format!("the store says {}", short(&output)));
             match output {
                 Output::Effect(effect) => self.schedule(STEP, Event::Begin(effect)),
                 Output::Fault(_) => {}
@@ -304,7 +295,7 @@ impl World {
                     };
                     let Some(question) = self.open.remove(&ticket) else {
                         let what = format!("{ticket:?} was answered twice");
-                        return Err(self.violation("every question is answered once", what));
+                        return Err(self.failure("every question is answered once", what));
                     };
                     self.judge(Happening::Answered(question, &answer))?;
                 }
@@ -342,7 +333,7 @@ impl World {
             _ => {
                 let slow = self.plan.strikes(Fault::S3Slow, &mut self.rng);
                 if slow {
-                    self.report.fired.count(Fault::S3Slow);
+                    self.journal.fault(self.now, Fault::S3Slow);
                 }
                 self.schedule(if slow { 100 * STEP } else { STEP }, Event::Apply(effect));
             }
@@ -397,7 +388,7 @@ impl World {
             if !self.plan.strikes(Fault::AppliedAfterDeath, &mut self.rng) {
                 return;
             }
-            self.report.fired.count(Fault::AppliedAfterDeath);
+            self.journal.fault(self.now, Fault::AppliedAfterDeath);
         } else if self.plan.strikes(Fault::S3Error, &mut self.rng) {
             let outcome = self.fail(Fault::S3Error);
             return self.reply(ticket_of(&effect), outcome);
@@ -439,7 +430,7 @@ impl World {
 
     /// The process dies and starts again.
     fn reboot(&mut self) {
-        self.disk.crash(&mut self.rng, &mut self.report.fired);
+        self.disk.crash(&mut self.rng, &mut self.journal.fired);
         self.life += 1;
         self.open.clear();
         self.boot();
@@ -456,7 +447,7 @@ impl World {
     }
 
     fn fail(&mut self, fault: Fault) -> Outcome {
-        self.report.fired.count(fault);
+        self.journal.fault(self.now, fault);
         Outcome::Failed(DiskError(format!("{fault:?}")))
     }
 
@@ -467,15 +458,14 @@ impl World {
     /// Has `event` happen within `most` nanoseconds.
     fn schedule(&mut self, most: u64, event: Event) {
         let at = self.now + Duration::from_nanos(1 + self.rng.below(most.max(1)));
-        self.scheduled += 1;
-        self.heap.insert((at, self.scheduled), (self.life, event));
+        self.heap.push(at, (self.life, event));
     }
 
-    fn judge(&mut self, happening: Happening<'_>) -> Result<(), Violation> {
+    fn judge(&mut self, happening: Happening<'_>) -> Result<(), Failure> {
         let mut oracles = std::mem::take(&mut self.oracles);
         let view = self.view();
         let verdict = oracles.iter_mut().try_for_each(|oracle| {
-            oracle.watch(happening, &view).map_err(|what| self.violation(oracle.name(), what))
+            oracle.watch(happening, &view).map_err(|what| self.failure(oracle.name(), what))
         });
         self.oracles = oracles;
         verdict
@@ -492,8 +482,8 @@ impl World {
         }
     }
 
-    const fn violation(&self, oracle: &'static str, what: String) -> Violation {
-        Violation { oracle, what, at: self.now }
+    fn failure(&self, oracle: &'static str, what: String) -> Failure {
+        Failure { oracle, what: format!("{what} (at {:?})", self.now) }
     }
 }
 

@@ -32,18 +32,18 @@ const SPONTANEOUS: [FaultKind; 17] = [
 impl World {
     /// Whether a fault that comes on occasions comes on this one. Counts it if so.
     pub(super) fn strikes(&mut self, kind: FaultKind) -> bool {
-        let strikes = !self.healed && self.faults.has(kind) && self.rng.one_in(self.settings.odds);
+        let strikes = !self.healed && self.faults.strikes(kind, self.settings.odds, &mut self.rng);
         if strikes {
-            self.fired.count(kind);
+            self.journal.fault(self.now, kind);
         }
         strikes
     }
 
     /// Whether a liar tells this lie now; liars never heal. Counts it if so.
     pub(super) fn lies(&mut self, kind: FaultKind) -> bool {
-        let strikes = self.faults.has(kind) && self.rng.one_in(1 + self.settings.odds / 3);
+        let strikes = self.faults.strikes(kind, 1 + self.settings.odds / 3, &mut self.rng);
         if strikes {
-            self.fired.count(kind);
+            self.journal.fault(self.now, kind);
         }
         strikes
     }
@@ -59,8 +59,7 @@ impl World {
         }
         let kind = enabled[self.dice(enabled.len())];
         if self.strike(kind) {
-            self.fired.count(kind);
-            self.note(|| format!("FAULT {}", kind.text()));
+            self.journal.fault(self.now, kind);
         }
         let calm = self.settings.calm.as_nanos() as u64;
         let next = Duration::from_nanos(1 + self.rng.below(2 * calm));

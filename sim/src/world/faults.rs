@@ -1,166 +1,80 @@
-//! The kinds of fault a world can have, which of them a seed enables, and the count of those that happened.
+//! The kinds of fault a world can have.
 
-use std::fmt;
+use crate::fault::Fault;
+use crate::kinds::kinds;
 
-use kollator_core::machine::Rng;
-
-macro_rules! fault_kinds {
-    ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
-        /// A way in which a world can be broken.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum FaultKind {
-            $($(#[$doc])* $name),+
-        }
-
-        impl FaultKind {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name),+];
-
-            /// What it does, in words.
-            #[must_use]
-            pub const fn text(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text),+
-                }
-            }
-        }
-    };
-}
-
-fault_kinds! {
-    /// A WebSocket is reset; both ends hear of it.
-    LinkCut = "WebSocket reset",
-    /// A WebSocket goes silent; an end hears of it only after it has sent something.
-    LinkSilent = "WebSocket half open",
-    /// Two nodes cannot reach each other.
-    Partition = "partition both ways",
-    /// One node cannot reach another, the other way works.
-    OneWay = "partition one way",
-    /// A partition comes and goes several times.
-    Flap = "flapping partition",
-    /// A peer connection fails; both ends hear of it after a while.
-    ConnLost = "peer connection lost",
-    /// A peer connection swallows everything and never says so.
-    ConnBlackHole = "peer connection black hole",
-    /// A peer's process is killed and started again.
-    PeerCrash = "peer crash",
-    /// A worker's process is killed and started again.
-    WorkerCrash = "worker crash",
-    /// The front's process is killed and started again.
-    FrontCrash = "front crash",
-    /// A machine loses power: nobody is told.
-    PowerCut = "power cut",
-    /// A process stops for a while, then goes on with everything that arrived.
-    Pause = "process paused",
-    /// A machine is woken though it did not ask.
-    SpuriousWake = "spurious wake-up",
-    /// A crash loses what a peer's disk held of a download.
-    DiskWiped = "peer disk wiped",
-    /// Bytes of a download rot on a peer's disk.
-    DiskCorrupt = "peer disk corrupted",
-    /// A peer's disk fails to read.
-    DiskReadError = "peer disk read error",
-    /// A peer's disk has no room for a write.
-    DiskFull = "peer disk full",
-    /// A crash leaves data on a peer's disk that the resume state does not know.
-    DiskTorn = "peer disk write torn",
-    /// A peer's disk takes long.
-    DiskSlow = "peer disk slow",
-    /// A worker comes back with an empty cache.
-    CacheWiped = "worker cache wiped",
-    /// A worker's cache returns other bytes than were written.
-    CacheCorrupt = "worker cache corrupted",
-    /// A worker's cache fails to read or write.
-    CacheError = "worker cache error",
-    /// The backing store fails and did nothing.
-    BackingError = "backing store error",
-    /// The backing store did what was asked and reports a failure.
-    BackingUnknown = "backing store applied, reported failed",
-    /// The backing store takes long.
-    BackingSlow = "backing store slow",
-    /// A liar flips a byte of the blocks it sends.
-    LieData = "lie: wrong bytes",
-    /// A liar flips a byte of the leaf hashes it sends.
-    LieHashes = "lie: wrong hashes",
-    /// A liar flips a byte of the metainfo it sends.
-    LieMetainfo = "lie: wrong metainfo",
-    /// A liar answers a request with what belongs to another.
-    LieOther = "lie: answer to another request",
-    /// A liar sends bytes that are no frame.
-    LieJunk = "lie: junk frame",
-    /// A liar takes a request and never answers.
-    LieStall = "lie: never answers",
-    /// A node's connections are slow.
-    SlowNode = "slow node",
-    /// A stranger sends junk to the front.
-    RogueJunk = "stranger: junk signaling",
-    /// A stranger signals to clients, with session descriptions that lead nowhere.
-    RogueSignal = "stranger: bogus offers",
-    /// A stranger claims to be a worker without the key.
-    RogueWorker = "stranger: worker without the key",
-}
-
-/// The faults of one seed.
-#[derive(Clone, Debug)]
-pub(super) struct FaultSet(u64);
-
-impl FaultSet {
-    /// Draws which are enabled: none in one world of eight, else each with the same chance.
-    pub(super) fn draw(rng: &mut Rng) -> Self {
-        if rng.one_in(8) {
-            return Self(0);
-        }
-        let odds = 2 + rng.below(5);
-        Self((0..FaultKind::ALL.len()).filter(|_| rng.one_in(odds)).fold(0, |set, kind| set | 1 << kind))
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0 == 0
-    }
-
-    pub(super) const fn has(&self, kind: FaultKind) -> bool {
-        self.0 & (1 << kind as u64) != 0
-    }
-}
-
-/// How often each kind of fault happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fired([u64; FaultKind::ALL.len()]);
-
-impl Default for Fired {
-    fn default() -> Self {
-        Self([0; FaultKind::ALL.len()])
-    }
-}
-
-impl Fired {
-    pub(super) const fn count(&mut self, kind: FaultKind) {
-        self.0[kind as usize] += 1;
-    }
-
-    /// How often this one did.
-    #[must_use]
-    pub const fn of(&self, kind: FaultKind) -> u64 {
-        self.0[kind as usize]
-    }
-
-    /// Adds another run's counts.
-    pub fn add(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(sum, more)| *sum += more);
-    }
-
-    /// The kinds that never happened.
-    #[must_use]
-    pub fn missing(&self) -> Vec<FaultKind> {
-        FaultKind::ALL.iter().copied().filter(|kind| self.of(*kind) == 0).collect()
-    }
-}
-
-impl fmt::Display for Fired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for kind in FaultKind::ALL {
-            writeln!(f, "{:>10}  {}", self.of(*kind), kind.text())?;
-        }
-        Ok(())
+kinds! {
+    /// A way in which a world can be broken.
+    pub enum FaultKind: Fault, text -> &'static str {
+        /// A WebSocket is reset; both ends hear of it.
+        LinkCut = "WebSocket reset",
+        /// A WebSocket goes silent; an end hears of it only after it has sent something.
+        LinkSilent = "WebSocket half open",
+        /// Two nodes cannot reach each other.
+        Partition = "partition both ways",
+        /// One node cannot reach another, the other way works.
+        OneWay = "partition one way",
+        /// A partition comes and goes several times.
+        Flap = "flapping partition",
+        /// A peer connection fails; both ends hear of it after a while.
+        ConnLost = "peer connection lost",
+        /// A peer connection swallows everything and never says so.
+        ConnBlackHole = "peer connection black hole",
+        /// A peer's process is killed and started again.
+        PeerCrash = "peer crash",
+        /// A worker's process is killed and started again.
+        WorkerCrash = "worker crash",
+        /// The front's process is killed and started again.
+        FrontCrash = "front crash",
+        /// A machine loses power: nobody is told.
+        PowerCut = "power cut",
+        /// A process stops for a while, then goes on with everything that arrived.
+        Pause = "process paused",
+        /// A machine is woken though it did not ask.
+        SpuriousWake = "spurious wake-up",
+        /// A crash loses what a peer's disk held of a download.
+        DiskWiped = "peer disk wiped",
+        /// Bytes of a download rot on a peer's disk.
+        DiskCorrupt = "peer disk corrupted",
+        /// A peer's disk fails to read.
+        DiskReadError = "peer disk read error",
+        /// A peer's disk has no room for a write.
+        DiskFull = "peer disk full",
+        /// A crash leaves data on a peer's disk that the resume state does not know.
+        DiskTorn = "peer disk write torn",
+        /// A peer's disk takes long.
+        DiskSlow = "peer disk slow",
+        /// A worker comes back with an empty cache.
+        CacheWiped = "worker cache wiped",
+        /// A worker's cache returns other bytes than were written.
+        CacheCorrupt = "worker cache corrupted",
+        /// A worker's cache fails to read or write.
+        CacheError = "worker cache error",
+        /// The backing store fails and did nothing.
+        BackingError = "backing store error",
+        /// The backing store did what was asked and reports a failure.
+        BackingUnknown = "backing store applied, reported failed",
+        /// The backing store takes long.
+        BackingSlow = "backing store slow",
+        /// A liar flips a byte of the blocks it sends.
+        LieData = "lie: wrong bytes",
+        /// A liar flips a byte of the leaf hashes it sends.
+        LieHashes = "lie: wrong hashes",
+        /// A liar flips a byte of the metainfo it sends.
+        LieMetainfo = "lie: wrong metainfo",
+        /// A liar answers a request with what belongs to another.
+        LieOther = "lie: answer to another request",
+        /// A liar sends bytes that are no frame.
+        LieJunk = "lie: junk frame",
+        /// A liar takes a request and never answers.
+        LieStall = "lie: never answers",
+        /// A node's connections are slow.
+        SlowNode = "slow node",
+        /// A stranger sends junk to the front.
+        RogueJunk = "stranger: junk signaling",
+        /// A stranger signals to clients, with session descriptions that lead nowhere.
+        RogueSignal = "stranger: bogus offers",
+        /// A stranger claims to be a worker without the key.
+        RogueWorker = "stranger: worker without the key",
     }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,9 +17,11 @@ use kollator_core::store::Effect;
 use kollator_core::wire::frame::Frame;
 use kollator_core::wire::signal::{Role, ToFront};
 
+use crate::fault::FaultSet;
 use crate::heap::EventHeap;
 use crate::oracle::{self, Fact, Oracle, WorldEvent};
-use crate::trace::Trace;
+use crate::report::Report;
+use crate::simulation::{Journal, Log, Run, Simulation, live_through, short};
 
 mod backing;
 mod chaos;
@@ -38,14 +39,13 @@ mod share;
 mod trace;
 mod users;
 
-pub use faults::{FaultKind, Fired};
+pub use faults::FaultKind;
 pub use plan::{Kind, NodePlan};
 pub use plant::Plant;
 pub use share::Share;
 
 use backing::{Backing, Cache};
 use disk::Disk;
-use faults::FaultSet;
 use link::Link;
 use machines::Process;
 use net::Net;
@@ -101,54 +101,18 @@ impl Truth {
     }
 }
 
-/// How a run went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// Hash of everything that happened.
-    pub hash: u64,
-    /// How many events there were.
-    pub events: u64,
-    /// How much time passed in the world.
-    pub time: Duration,
-    /// The faults that happened.
-    pub fired: Fired,
-    /// Verified bytes of downloads that were completed.
-    pub bytes: u64,
-    /// What went wrong, and which judge says so; absent if all is well.
-    pub failure: Option<Failure>,
-}
+/// Whole networks: a front, workers and peers.
+#[derive(Clone, Copy, Debug)]
+pub struct Worlds;
 
-/// What went wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Which judge says so.
-    pub oracle: &'static str,
-    /// In words.
-    pub what: String,
-}
+impl Simulation for Worlds {
+    const NAME: &'static str = "worlds";
+    type Fault = FaultKind;
+    type Plant = Plant;
 
-/// Where a run tells what happens, line by line.
-pub type Log = Box<dyn FnMut(String)>;
-
-/// Runs the world of `seed`, with a planted bug if one is given.
-#[must_use]
-pub fn run(seed: u64, plant: Option<Plant>) -> Report {
-    run_logged(seed, plant, None)
-}
-
-/// Runs the world of `seed` and tells `log` of everything that happens.
-#[must_use]
-pub fn run_logged(seed: u64, plant: Option<Plant>, log: Option<Log>) -> Report {
-    let mut world = World::new(seed, plant, log);
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.live())) {
-        let words = panic.downcast_ref::<String>().cloned();
-        let words = words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        let what = format!("{} at {:?}", words.unwrap_or_default(), world.now.since(Instant::ZERO));
-        world.failure = Some(Failure { oracle: "panic", what });
+    fn run(seed: u64, plant: Option<Plant>, log: Option<Log>) -> Report<FaultKind> {
+        live_through(seed, World::new(seed, plant, log))
     }
-    world.report(seed)
 }
 
 /// One thing planned.
@@ -279,7 +243,7 @@ struct World {
     heap: EventHeap<Event>,
     rng: Rng,
     settings: Settings,
-    faults: FaultSet,
+    faults: FaultSet<FaultKind>,
     truth: Truth,
     nodes: Vec<Node>,
     net: Net,
@@ -294,15 +258,44 @@ struct World {
     users: Vec<Task>,
     oracles: Vec<Box<dyn Oracle>>,
     plant: Option<Plant>,
-    trace: Trace,
-    fired: Fired,
     healed: bool,
     /// Which shares workers keep, or will, now that the faults are over.
     kept: Vec<bool>,
-    events: u64,
-    bytes: u64,
-    failure: Option<Failure>,
-    log: Option<Log>,
+    journal: Journal<FaultKind>,
+}
+
+impl Run for World {
+    type Fault = FaultKind;
+
+    /// Until everybody is content, patience ends or a judge objects.
+    fn live(&mut self) {
+        let mut end = self.settings.heal_at + self.settings.patience;
+        let mut content = false;
+        while self.journal.failure.is_none()
+            && let Some((at, event)) = self.heap.pop()
+        {
+            if at > end {
+                break;
+            }
+            self.now = at;
+            self.journal.events += 1;
+            self.step(event);
+            if self.healed && !content && self.everybody_content() {
+                content = true;
+                end = self.now + AFTERGLOW;
+            }
+            if self.journal.events > MAX_EVENTS {
+                self.journal.fail("events", format!("{MAX_EVENTS} events and no end"));
+            }
+        }
+        if self.journal.failure.is_none() {
+            self.judge();
+        }
+    }
+
+    fn end(self) -> (Instant, Journal<FaultKind>) {
+        (self.now, self.journal)
+    }
 }
 
 impl World {
@@ -345,14 +338,9 @@ impl World {
             users: tasks.into_iter().map(|plan| Task { plan, done: false }).collect(),
             oracles: oracle::all(),
             plant,
-            trace: Trace::new(),
-            fired: Fired::default(),
             healed: false,
             kept: Vec::new(),
-            events: 0,
-            bytes: 0,
-            failure: None,
-            log,
+            journal: Journal::new(log),
             rng,
         };
         world.furnish();
@@ -373,36 +361,10 @@ impl World {
         }
         let fastest = self.truth.nodes.iter().map(|node| node.bandwidth).max();
         if self.truth.nodes.iter().any(|node| Some(node.bandwidth) < fastest) {
-            self.fired.count(FaultKind::SlowNode);
+            self.journal.fault(self.now, FaultKind::SlowNode);
         }
         self.after(self.settings.calm, Event::Chaos);
         self.heap.push(self.settings.heal_at, Event::Heal);
-    }
-
-    /// Everything that happens, until everybody is content, patience ends or a judge objects.
-    fn live(&mut self) {
-        let mut end = self.settings.heal_at + self.settings.patience;
-        let mut content = false;
-        while self.failure.is_none()
-            && let Some((at, event)) = self.heap.pop()
-        {
-            if at > end {
-                break;
-            }
-            self.now = at;
-            self.events += 1;
-            self.step(event);
-            if self.healed && !content && self.everybody_content() {
-                content = true;
-                end = self.now + AFTERGLOW;
-            }
-            if self.events > MAX_EVENTS {
-                self.fail("events", format!("{MAX_EVENTS} events and no end"));
-            }
-        }
-        if self.failure.is_none() {
-            self.judge();
-        }
     }
 
     fn step(&mut self, event: Event) {
@@ -474,19 +436,19 @@ impl World {
             return;
         }
         let Some(mut machine) = self.nodes[node].machine.take() else { return };
-        self.trace.step(self.now, node);
+        self.journal.trace.step(self.now, node);
         self.note(|| format!("node {node} hears {}", short(&input)));
         match &input {
             Input::Front(input) => {
-                self.trace.front(input);
+                self.journal.trace.front(input);
                 self.observe(node, &Fact::FrontHeard(input));
             }
             Input::Worker(input) => {
-                self.trace.worker(input);
+                self.journal.trace.worker(input);
                 self.observe(node, &Fact::WorkerHeard(input));
             }
             Input::Peer(input) => {
-                self.trace.peer(input);
+                self.journal.trace.peer(input);
                 self.observe(node, &Fact::PeerHeard(input));
             }
         }
@@ -522,7 +484,7 @@ impl World {
                 match output {
                     FrontOutput::Send { client, text } => self.front_send(client, text),
                     FrontOutput::Close { client, reason } => self.front_close(client, reason),
-                    FrontOutput::Event(event) => self.trace.text(&event),
+                    FrontOutput::Event(event) => self.journal.trace.text(&event),
                     // One front alone: its disk is as slow as any, and there is nobody to send to.
                     FrontOutput::Persist { ticket, .. } => {
                         let wait = self.settings.disk_latency.end;
@@ -541,7 +503,7 @@ impl World {
                     WorkerOutput::Rtc(command) => self.rtc_command(node, command),
                     WorkerOutput::Store(effect) => self.store_command(node, effect),
                     WorkerOutput::Hash { ticket, data } => self.hash_command(node, ticket, data),
-                    WorkerOutput::Event(event) => self.trace.text(&event),
+                    WorkerOutput::Event(event) => self.journal.trace.text(&event),
                     WorkerOutput::Drained => {}
                 }
             }
@@ -552,7 +514,7 @@ impl World {
                     PeerOutput::Rtc(command) => self.rtc_command(node, command),
                     PeerOutput::Disk(command) => self.disk_command(node, command),
                     PeerOutput::Event(event) => {
-                        self.trace.text(&event);
+                        self.journal.trace.text(&event);
                         self.user_hears(node, &event);
                     }
                 }
@@ -625,7 +587,7 @@ impl World {
     }
 
     fn observe(&mut self, node: usize, fact: &Fact<'_>) {
-        if self.failure.is_some() {
+        if self.journal.failure.is_some() {
             return;
         }
         let event = WorldEvent { at: self.now, node, fact: fact.clone() };
@@ -633,7 +595,7 @@ impl World {
             if let Err(what) = oracle.observe(&event, &self.truth) {
                 let at = self.now.since(Instant::ZERO);
                 let what = format!("{what} (node {node}, at {at:?})");
-                self.failure = Some(Failure { oracle: oracle.name(), what });
+                self.journal.fail(oracle.name(), what);
                 return;
             }
         }
@@ -645,25 +607,9 @@ impl World {
             self.discontent().map(|task| (task.plan.peer, task.plan.share, task.plan.want.text())).collect();
         for oracle in &mut self.oracles {
             if let Err(what) = oracle.at_end(&self.truth) {
-                self.failure = Some(Failure { oracle: oracle.name(), what });
+                self.journal.fail(oracle.name(), what);
                 return;
             }
-        }
-    }
-
-    fn fail(&mut self, oracle: &'static str, what: String) {
-        self.failure.get_or_insert(Failure { oracle, what });
-    }
-
-    fn report(self, seed: u64) -> Report {
-        Report {
-            seed,
-            hash: self.trace.value(),
-            events: self.events,
-            time: self.now.since(Instant::ZERO),
-            fired: self.fired,
-            bytes: self.bytes,
-            failure: self.failure,
         }
     }
 
@@ -689,13 +635,6 @@ impl World {
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(log) = &mut self.log {
-            log(format!("{:>12?} {}", self.now.since(Instant::ZERO), line()));
-        }
+        self.journal.note(self.now, line);
     }
-}
-
-/// Debug text, without the payload.
-fn short(thing: &impl std::fmt::Debug) -> String {
-    format!("{thing:?}").chars().take(400).collect()
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use kollator_core::machine::{Instant, Rng};
 use kollator_core::node::peer::Order;
 
-use super::faults::{FaultKind, FaultSet};
+use super::faults::FaultKind;
 use super::share::{self, Share};
+use crate::fault::FaultSet;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ pub(super) struct Plan {
     pub(super) shares: Vec<Share>,
     pub(super) tasks: Vec<TaskPlan>,
     pub(super) settings: Settings,
-    pub(super) faults: FaultSet,
+    pub(super) faults: FaultSet<FaultKind>,
 }
 
 /// The lies a node may tell.
@@ -111,7 +112,7 @@ const LIES: [FaultKind; 6] = [
 
 impl Plan {
     pub(super) fn draw(rng: &mut Rng) -> Self {
-        let faults = FaultSet::draw(rng);
+        let faults = faults(rng);
         let nodes = nodes(rng, &faults);
         let peers: Vec<usize> = (0..nodes.len()).filter(|node| nodes[*node].kind == Kind::Peer).collect();
         let (shares, tasks) = shares_and_tasks(rng, &nodes, &peers);
@@ -119,7 +120,16 @@ impl Plan {
     }
 }
 
-fn nodes(rng: &mut Rng, faults: &FaultSet) -> Vec<NodePlan> {
+/// None in one world of eight, else each kind with the same chance.
+fn faults(rng: &mut Rng) -> FaultSet<FaultKind> {
+    if rng.one_in(8) {
+        return FaultSet::none();
+    }
+    let odds = 2 + rng.below(5);
+    FaultSet::draw(rng, odds)
+}
+
+fn nodes(rng: &mut Rng, faults: &FaultSet<FaultKind>) -> Vec<NodePlan> {
     let workers = 1 + rng.below(3);
     let peers = 2 + rng.below(4);
     let lies = LIES.iter().any(|lie| faults.has(*lie));

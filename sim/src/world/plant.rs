@@ -15,67 +15,49 @@ use kollator_core::wire::frame::Frame;
 use kollator_core::wire::signal::FromFront;
 
 use super::{Input, Output};
+use crate::kinds::kinds;
+use crate::plant;
 
-macro_rules! plants {
-    ($($(#[$doc:meta])* $name:ident = $oracle:literal),+ $(,)?) => {
-        /// A bug that can be planted.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Plant {
-            $($(#[$doc])* $name),+
-        }
-
-        impl Plant {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name),+];
-
-            /// The name of the judge that must notice it.
-            #[must_use]
-            pub const fn oracle(self) -> &'static str {
-                match self {
-                    $(Self::$name => $oracle),+
-                }
-            }
-        }
-    };
-}
-
-plants! {
-    /// A peer writes blocks to another place than theirs.
-    MisplacedWrite = "written",
-    /// A peer writes blocks twice.
-    DoubleWrite = "written",
-    /// A peer says that a download is complete before the disk made it durable.
-    EarlyComplete = "completed",
-    /// A peer keeps it to itself that a download is complete.
-    SilentComplete = "completed",
-    /// A peer blames every source it meets.
-    BlameHonest = "blame",
-    /// A peer cuts liars off and blames nobody.
-    ForgiveLiar = "blame",
-    /// A peer asks for everything twice.
-    DoubleRequest = "requests",
-    /// A peer has more in flight than it was allowed.
-    Greedy = "requests",
-    /// A front delivers a signal to the wrong client.
-    Misdelivery = "delivery",
-    /// A front delivers a signal twice.
-    Redelivery = "delivery",
-    /// A front sends to a client that it closed.
-    SendAfterClose = "delivery",
-    /// A front welcomes clients without naming their worker.
-    NoWorker = "ring",
-    /// A front does not tell clients that their worker changed.
-    StaleWorker = "ring",
-    /// A worker acknowledges chunks as soon as it hears of them.
-    EarlyAck = "durable",
-    /// A worker serves what it has not verified.
-    Unverified = "served",
-    /// A machine wants to be woken at once, always.
-    Restless = "spin",
-    /// A peer forgets to close connections.
-    LeakConnection = "leaks",
-    /// A peer's requests for blocks are never sent.
-    LostRequest = "liveness",
+kinds! {
+    /// A bug that can be planted.
+    pub enum Plant: plant::Plant, judges -> &'static [&'static str] {
+        /// A peer writes blocks to another place than theirs.
+        MisplacedWrite = &["written"],
+        /// A peer writes blocks twice.
+        DoubleWrite = &["written"],
+        /// A peer says that a download is complete before the disk made it durable.
+        EarlyComplete = &["completed"],
+        /// A peer keeps it to itself that a download is complete.
+        SilentComplete = &["completed"],
+        /// A peer blames every source it meets.
+        BlameHonest = &["blame"],
+        /// A peer cuts liars off and blames nobody.
+        ForgiveLiar = &["blame"],
+        /// A peer asks for everything twice.
+        DoubleRequest = &["requests"],
+        /// A peer has more in flight than it was allowed.
+        Greedy = &["requests"],
+        /// A front delivers a signal to the wrong client.
+        Misdelivery = &["delivery"],
+        /// A front delivers a signal twice.
+        Redelivery = &["delivery"],
+        /// A front sends to a client that it closed.
+        SendAfterClose = &["delivery"],
+        /// A front welcomes clients without naming their worker.
+        NoWorker = &["ring"],
+        /// A front does not tell clients that their worker changed.
+        StaleWorker = &["ring"],
+        /// A worker acknowledges chunks as soon as it hears of them.
+        EarlyAck = &["durable"],
+        /// A worker serves what it has not verified.
+        Unverified = &["served"],
+        /// A machine wants to be woken at once, always.
+        Restless = &["spin"],
+        /// A peer forgets to close connections.
+        LeakConnection = &["leaks"],
+        /// A peer's requests for blocks are never sent.
+        LostRequest = &["liveness"],
+    }
 }
 
 /// A planted bug at work in one process.

@@ -1,6 +1,5 @@
-//! What of an event goes into the hash of a run.
+//! What of an event of a worker or a peer goes into the hash of a run.
 
-use kollator_core::node::front::FrontInput;
 use kollator_core::node::io::{DiskEvent, LinkEvent};
 use kollator_core::node::peer::PeerInput;
 use kollator_core::node::worker::WorkerInput;
@@ -10,17 +9,6 @@ use kollator_core::store::{Outcome, PartData};
 use crate::trace::Trace;
 
 impl Trace {
-    pub(super) fn front(&mut self, input: &FrontInput) {
-        match input {
-            FrontInput::Wake => self.word(1),
-            FrontInput::Message { client, text } => {
-                self.word(client.0);
-                self.bytes(text);
-            }
-            other => self.text(other),
-        }
-    }
-
     pub(super) fn worker(&mut self, input: &WorkerInput) {
         match input {
             WorkerInput::Wake => self.word(1),
