@@ -231,8 +231,10 @@ fn leader_is_cut_off(story: &mut Story, cut: Cut) {
         let new = others.iter().filter_map(|other| said(other)).find(Health::leads);
         new.is_some_and(|new| new.term > term) && said(old).is_some_and(|old| !old.leads())
     });
+    story.finish(&[amid, at_once, majority]);
+    // No other peer is left that could give it anything.
     let leaderless = story.fetch_through("leaderless", old);
-    story.finish(&[amid, at_once, majority, leaderless]);
+    story.finish(&[leaderless]);
     let more = story.some_time(Duration::from_secs(8));
     story.pass(more);
     assert!(!story.said(old).leads(), "nobody hears {old}, and it leads");
