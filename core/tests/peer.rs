@@ -192,6 +192,34 @@ fn a_session_that_was_there_before_its_worker_was_assigned_takes_the_upload() {
 }
 
 #[test]
+fn an_upload_goes_on_to_the_worker_that_is_assigned_while_the_one_before_seems_alive() {
+    let is_offered = |stage: &Stage| stage.sent.iter().any(|frame| matches!(frame, Frame::ChunkStore { .. }));
+    let assigned = |peer| {
+        let (name, http) = ("worker".into(), "http://192.0.2.1:8081".into());
+        FromFront::Assign { worker: Some(WorkerInfo { name, peer, http }) }
+    };
+    // Below our own name: where both dial, its offer stands.
+    let third = PeerId(Digest([0; 32]));
+    for is_there_before in [true, false] {
+        let (metainfo, mut stage) = (metainfo(), Stage::new());
+        stage.tell(PeerInput::Command(Command::Share { metainfo, upload: true }));
+        stage.front(&assigned(OTHER));
+        assert!(is_offered(&stage));
+        stage.sent.clear();
+        if is_there_before {
+            stage.meet(third);
+            assert!(!is_offered(&stage));
+        }
+        stage.front(&assigned(third));
+        if !is_there_before {
+            assert!(!is_offered(&stage));
+            stage.meet(third);
+        }
+        assert!(is_offered(&stage), "{:?}", stage.sent);
+    }
+}
+
+#[test]
 fn a_transport_that_takes_everything_is_no_sign_of_life() {
     let mut stage = Stage::new();
     let end = stage.now + Duration::from_secs(30);

@@ -19,6 +19,7 @@ mod blame;
 mod completed;
 mod delivery;
 mod durable;
+mod excuses;
 mod leaks;
 mod liveness;
 mod requests;
@@ -27,6 +28,8 @@ mod runs;
 mod served;
 mod spin;
 mod written;
+
+pub(crate) use excuses::EXCUSE;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -121,6 +124,7 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::<delivery::Delivery>::default(),
         Box::<ring::Assignment>::default(),
         Box::<durable::Durable>::default(),
+        Box::<excuses::Excuses>::default(),
         Box::<served::Served>::default(),
         Box::<spin::Spin>::default(),
         Box::<leaks::Leaks>::default(),

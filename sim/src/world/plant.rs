@@ -16,6 +16,7 @@ use kollator_core::wire::signal::FromFront;
 
 use super::{Input, Output};
 use crate::kinds::kinds;
+use crate::oracle::EXCUSE;
 use crate::plant;
 
 kinds! {
@@ -33,6 +34,8 @@ kinds! {
         BlameHonest = &["blame"],
         /// A peer cuts liars off and blames nobody.
         ForgiveLiar = &["blame"],
+        /// A peer says of every failure that no worker can be reached.
+        FalseExcuse = &["excuses"],
         /// A peer asks for everything twice.
         DoubleRequest = &["requests"],
         /// A peer has more in flight than it was allowed.
@@ -127,6 +130,10 @@ impl Planter {
             | (Plant::ForgiveLiar, PeerOutput::Event(PeerEvent::Blamed { .. }))
             | (Plant::LeakConnection, PeerOutput::Rtc(RtcCommand::Close { .. }))
             | (Plant::LostRequest, PeerOutput::Rtc(RtcCommand::Send { frame: Frame::ChunkRequest { .. }, .. })) => {
+            }
+            (Plant::FalseExcuse, PeerOutput::Event(PeerEvent::Failed { info_hash, .. })) => {
+                let reason = EXCUSE.into();
+                say(PeerOutput::Event(PeerEvent::Failed { info_hash, reason }));
             }
             (Plant::BlameHonest, up @ PeerOutput::Event(PeerEvent::SourceUp { .. })) => {
                 if let PeerOutput::Event(PeerEvent::SourceUp { peer, .. }) = &up {

@@ -337,6 +337,7 @@ impl Peer {
         self.conns.insert(conn, Conn { kind, interests: BTreeSet::new(), asks: BTreeMap::new() });
         self.out.push(PeerOutput::Event(PeerEvent::SourceUp { peer, kind }));
         self.offer_session_to_shares(now, conn);
+        self.meet_worker();
     }
 
     fn session_down(&mut self, now: Instant, conn: ConnId, peer: PeerId, reason: String) {

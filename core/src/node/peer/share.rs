@@ -170,10 +170,7 @@ impl Peer {
         self.holdings.extend(layout.held().map(|(chunk, place)| (chunk, (info_hash, place))));
         share.job = Job::Seeding;
         self.announce_one(now, info_hash);
-        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
-        for conn in conns {
-            self.offer_session(now, conn, info_hash);
-        }
+        self.meet_worker();
         self.dial_wanted(now);
     }
 
@@ -494,12 +491,6 @@ impl Peer {
         let Some(entry) = self.conns.get(&conn) else { return };
         let Some(share) = self.shares.get_mut(&info_hash) else { return };
         let kind = entry.kind;
-        if kind == SourceKind::Worker
-            && let Some(bringing) = &mut share.bringing
-            && bringing.conn().is_none()
-        {
-            bringing.begin(conn);
-        }
         match &mut share.job {
             Job::Finding { .. } => {
                 share.sources += 1;
@@ -523,13 +514,14 @@ impl Peer {
         self.sessions.send(conn, Frame::ChunkList { request, info_hash });
     }
 
-    /// Another worker is ours now. If there is a session with it already, what waits for a worker begins.
+    /// What is to be brought to a worker goes to ours as soon as there is a session with it. The one before may be
+    /// dead: the front finds out long before its session falls silent.
     pub(super) fn meet_worker(&mut self) {
         let Some(conn) = self.worker.as_ref().and_then(|worker| self.sessions.with(worker.peer)) else { return };
         let Some(entry) = self.conns.get_mut(&conn) else { return };
         entry.kind = SourceKind::Worker;
-        let waiting = self.shares.values_mut().filter_map(|share| share.bringing.as_mut());
-        waiting.filter(|bringing| bringing.conn().is_none()).for_each(|bringing| bringing.begin(conn));
+        let brought = self.shares.values_mut().filter_map(|share| share.bringing.as_mut());
+        brought.filter(|bringing| bringing.conn() != Some(conn)).for_each(|bringing| bringing.begin(conn));
     }
 
     pub(super) fn take_session_from_shares(&mut self, now: Instant, conn: ConnId) {
@@ -565,6 +557,7 @@ impl Peer {
         for info_hash in asking {
             self.ask_for_metainfo(now, info_hash);
         }
+        self.meet_worker();
     }
 
     pub(super) fn wake_shares(&mut self, now: Instant) {
