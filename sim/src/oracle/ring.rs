@@ -150,8 +150,10 @@ impl Assignment {
             let points = &self.points[&(member.info.name.clone(), member.capacity)];
             points.iter().map(|point| point.wrapping_sub(key)).min()
         };
-        let usable = self.members.values().filter(|member| member.alive && !member.draining);
-        usable.min_by_key(distance).map(|member| &member.info)
+        let stays = || self.members.values().filter(|member| !member.draining);
+        // Where none is alive, one that is connected is better than none.
+        let alive = stays().filter(|member| member.alive).min_by_key(distance);
+        alive.or_else(|| stays().min_by_key(distance)).map(|member| &member.info)
     }
 }
 

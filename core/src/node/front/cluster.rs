@@ -288,8 +288,9 @@ impl Cluster {
     }
 
     /// The workers that clients can be given: those of the epoch that are alive as far as is known here. Where
-    /// that leaves none, any that is alive; where none is, any that was when it was last heard of. So nobody
-    /// waits for an election.
+    /// that leaves none, any that is alive. Where none is, any that was when it was last heard of, and any that is
+    /// connected: it may answer again, or have to prove itself for a while yet. So nobody waits for an election, or
+    /// has no worker while there may be one.
     pub(super) fn usable(&self) -> BTreeMap<String, Usable> {
         let live = self.workers(|front| self.is_live(front));
         let fit = |worker: &&WorkerRow| worker.alive && !worker.draining;
@@ -303,16 +304,19 @@ impl Cluster {
             let (name, worker) = usable(&member.name, Some(*worker).filter(fit)?);
             Some((name, Usable { capacity: member.capacity, region: member.region.clone(), ..worker }))
         };
-        let of = |workers: &BTreeMap<&str, (FrontId, &WorkerRow)>| -> BTreeMap<String, Usable> {
-            let fit = workers.iter().filter(|(_, (_, worker))| fit(worker));
-            fit.map(|(name, (_, worker))| usable(name, worker)).collect()
-        };
         let ruled: BTreeMap<String, Usable> = self.epoch.members.iter().filter_map(chosen).collect();
         if !ruled.is_empty() {
             return ruled;
         }
-        let any = of(&live);
-        if any.is_empty() { of(&self.workers(|_| true)) } else { any }
+        let alive = live.iter().filter(|(_, (_, worker))| fit(worker));
+        let alive: BTreeMap<String, Usable> = alive.map(|(name, (_, worker))| usable(name, worker)).collect();
+        if !alive.is_empty() {
+            return alive;
+        }
+        let all = self.workers(|_| true);
+        let hope =
+            |(front, worker): &(FrontId, &WorkerRow)| !worker.draining && (worker.alive || self.is_live(*front));
+        all.iter().filter(|(_, row)| hope(row)).map(|(name, (_, worker))| usable(name, worker)).collect()
     }
 
     /// All workers that those fronts speak of, by name. Of several that speak of one, the one to which it said

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Budget, ClientId, Front, FrontConfig, FrontEvent, FrontInput, FrontOutput};
+use super::{Budget, ClientId, Front, FrontConfig, FrontEvent, FrontInput, FrontOutput, WorkerStatus};
 use crate::auth::SharedKey;
 use crate::id::{Digest, InfoHash, PeerId};
 use crate::machine::{Instant, Machine};
@@ -192,8 +192,9 @@ impl World {
         assert_eq!(ids.len(), welcomed().count(), "a name belongs to one client");
 
         let mut ring = Ring::new(10);
-        let alive = status.workers.iter().filter(|worker| worker.alive);
-        alive.for_each(|worker| ring.insert(&worker.name, 100));
+        let is_any_alive = status.workers.iter().any(|worker| worker.alive && !worker.draining);
+        let usable = |worker: &&WorkerStatus| !worker.draining && (worker.alive || !is_any_alive);
+        status.workers.iter().filter(usable).for_each(|worker| ring.insert(&worker.name, 100));
         let mut assigned: BTreeMap<&str, usize> = BTreeMap::new();
         for seen in welcomed().filter(|seen| worker_of(seen).is_none()) {
             let owner = ring.owner(Key::of_client(seen.ip));
@@ -451,6 +452,20 @@ fn a_workers_loss_moves_its_clients_and_only_them() {
     let heard = world.step(FrontInput::Disconnected { client: workers[1] });
     assert_eq!(heard.messages.len(), 4);
     assert!(heard.messages.iter().all(|(_, m)| *m == FromFront::Assign { worker: None }));
+}
+
+#[test]
+fn a_worker_that_does_not_answer_is_better_than_none() {
+    let mut world = World::new(config());
+    let client = world.peer(0, ip(0));
+    world.worker(10, "w1");
+    world.deaf = true;
+    world.pass(Duration::from_secs(5));
+    assert!(!world.front.status().workers[0].alive);
+    assert_eq!(world.open[&client].worker.as_ref().map(|worker| worker.name.as_str()), Some("w1"));
+    world.deaf = false;
+    world.worker(11, "w2");
+    assert_eq!(world.open[&client].worker.as_ref().map(|worker| worker.name.as_str()), Some("w2"));
 }
 
 #[test]
