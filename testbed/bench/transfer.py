@@ -10,17 +10,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import filecmp
-import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from lib import kollator, rivals, tools
+from lib import bench, kollator, rivals, tools
 from lib.processes import Failed, run
 from lib.report import MIB, Spread
 from lib.results import KOLLATOR, Hashing, Results, Transfer
@@ -34,56 +32,32 @@ COPIES = 7
 
 def main() -> int:
     options = read_options()
-    # A signal ends the run as an error does: everything that was started is ended.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    bench = Bench(options)
-    results = bench.results
-    try:
+    measured = Bench(options)
+
+    def measure() -> None:
         with contextlib.ExitStack() as stack:
             work = stack.enter_context(tempfile.TemporaryDirectory(prefix="kollator-bench-", dir=options.dir))
-            bench.measure(Path(work), stack)
-    except (Failed, tools.Missing, OSError) as error:
-        results.failures.append(str(error))
-    except KeyboardInterrupt:
-        return 130
-    print(results.text())
-    for failure in results.failures:
-        tools.say(f"FAILED: {failure}")
-    if options.json:
-        options.json.write_text(json.dumps(results.as_json(), indent=2) + "\n")
-    missed = options.strict and not all(bar.met for bar in results.bars())
-    return 1 if results.failures or missed else 0
+            measured.measure(Path(work), stack)
+
+    return bench.run(options, measured.results, measure)
 
 
 def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="transfer.sh", description=__doc__.partition("\n")[0])
+    above = kollator.WORKER_PORT_ABOVE
+    parser = bench.options("transfer.sh", __doc__, 18080, f"the front's port; the worker's is {above} above")
     add = parser.add_argument
-    add("--size-mb", type=positive, default=os.environ.get("KOLLATOR_BENCH_SIZE_MB", "1024"), metavar="N",
+    add("--size-mb", type=bench.positive, default=os.environ.get("KOLLATOR_BENCH_SIZE_MB", "1024"), metavar="N",
         help="MiB in the file (default %(default)s; environment KOLLATOR_BENCH_SIZE_MB)")
-    add("--rounds", type=positive, default=5, metavar="N", help="of all but the small file (default %(default)s)")
-    add("--small-runs", type=positive, default=11, metavar="N",
+    add("--rounds", type=bench.positive, default=5, metavar="N",
+        help="of all but the small file (default %(default)s)")
+    add("--small-runs", type=bench.positive, default=11, metavar="N",
         help="downloads of a 16 KiB file (default %(default)s)")
     add("--only", action="append", choices=[*PARTS, *RIVALS], default=[], metavar="WHAT",
         help=f"measure only this; repeated for several. WHAT is a part ({', '.join(PARTS)}), or who stands beside "
              f"Kollator in the transfer ({', '.join(RIVALS)})")
-    add("--json", type=Path, metavar="FILE", help="also write every measurement to FILE")
-    add("--strict", action="store_true", help="exit with 1 if a bar is missed")
     add("--install-sendme", action="store_true", help="build sendme if it is not installed")
     add("--dir", type=Path, help="where the files go (default: the system's temporary folder)")
-    add("--base-port", type=positive, default=18080, metavar="PORT",
-        help=f"the front's port; the worker's is {kollator.WORKER_PORT_ABOVE} above (default %(default)s)")
-    options = parser.parse_args()
-    if options.base_port + kollator.WORKER_PORT_ABOVE > 65535:
-        parser.error(f"--base-port {options.base_port}: there is no port {kollator.WORKER_PORT_ABOVE} above it")
-    return options
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("it must be 1 or more")
-    return number
+    return bench.read(parser, lambda _: above)
 
 
 class Bench:

@@ -1,1 +1,1 @@
-"""What transfer.py is made of."""
+"""What the benchmarks are made of."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
+from lib import bench
 from lib.fronts import KOLLATOR, PLAIN
 from lib.report import Bar, Spread, at_least, at_most, table
 
@@ -56,7 +55,7 @@ class Load:
 
 
 @dataclass
-class Results:
+class Results(bench.Results):
     """Everything measured in a run."""
 
     sessions: int
@@ -64,7 +63,6 @@ class Results:
     exchanges_a_second: int
     rounds: list[dict[str, Load]] = field(default_factory=list)
     """By contender."""
-    failures: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """What was found, as Markdown."""
@@ -78,8 +76,7 @@ class Results:
         times = self._times_plain()
         if times:
             parts.append(f"Messages a core-second over those of the {PLAIN}: {times.words('{:.2f}'.format)}")
-        bars = [[bar.what, bar.wanted, bar.measured, "met" if bar.met else "MISSED"] for bar in self.bars()]
-        parts.append(table(["bar", "wanted", "measured", ""], bars))
+        parts.append(self.bars_text())
         return "\n\n".join(parts)
 
     def bars(self) -> list[Bar]:
@@ -102,11 +99,6 @@ class Results:
             across = median(lambda one: float("inf") if one.across_p99_ms is None else one.across_p99_ms)
             found.append(at_most("relay across fronts, p99", across, MOST_ACROSS_MS, " ms"))
         return found
-
-    def as_json(self) -> dict[str, object]:
-        """Every measurement."""
-        machine = {"system": platform.platform(), "load": os.getloadavg()}
-        return {"machine": machine, **asdict(self), "bars": [asdict(bar) for bar in self.bars()]}
 
     def _spread(self, name: str, value: Callable[[Load], float]) -> Spread:
         return Spread.of(value(measured[name]) for measured in self.rounds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +13,22 @@ from typing import Any
 
 from lib import tools
 from lib.kollator import require_free, wait_for
-from lib.processes import Service, run, service
+from lib.processes import Failed, Service, run, service
 
 KOLLATOR = "Kollator front"
 PLAIN = "plain axum relay"
+KEY = "worker.key"
+"""The file with the key of a network, in its folder."""
 
 CONNECTIONS_ABOVE = 64
 """That a front allows beyond its sessions."""
 
 
-@dataclass(frozen=True)
-class Programs:
-    """Release binaries."""
+OTHER_FILES = 128
+"""Open files of a process beside its sessions."""
 
-    front: Path
-    load: Path
-    plain_relay: Path
+Programs = dict[str, Path]
+"""Release binaries by name."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,31 @@ class Server:
     """A front, or what stands in for one."""
 
     url: str
+    port: int
     process: Service
 
 
-def programs() -> Programs:
-    """The release binaries, built if one of them is missing."""
-    names = {"kollator-front": "kollator-front", "kollator-load": "kollator-testbed",
-             "kollator-plain-relay": "kollator-testbed"}
-    return Programs(*tools.release_binaries(names))
+def programs(*of_testbed: str) -> Programs:
+    """The front and those of the testbed, built if one of them is missing."""
+    names = {"kollator-front": "kollator-front"} | dict.fromkeys(of_testbed, "kollator-testbed")
+    return dict(zip(names, tools.release_binaries(names), strict=True))
+
+
+def raise_open_files(sessions: int) -> None:
+    """Lets the processes that are started have a file open for each session."""
+    needed = sessions + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, max(hard, needed)))
+        except (ValueError, OSError) as error:
+            raise Failed(f"{needed} open files are needed, {hard} are allowed (ulimit -Hn): {error}") from error
 
 
 @contextlib.contextmanager
 def fronts(programs: Programs, work: Path, base_port: int, count: int, sessions: int) -> Iterator[list[Server]]:
     """So many fronts that know each other."""
-    key = work / "worker.key"
+    key = work / KEY
     key.write_text(os.urandom(32).hex())
     urls = [f"http://127.0.0.1:{base_port + number}" for number in range(count)]
     shared = {
@@ -63,7 +75,7 @@ def fronts(programs: Programs, work: Path, base_port: int, count: int, sessions:
         servers = []
         for number, url in enumerate(urls):
             settings = shared | {"PORT": str(base_port + number)} | cluster_settings(work, number, urls)
-            servers.append(start(stack, f"front-{number + 1}", [programs.front], work, settings, url))
+            servers.append(start(stack, f"front-{number + 1}", [programs["kollator-front"]], work, settings, url))
         for server in servers:
             wait_for(f"{server.url}/health", server.process)
         yield servers
@@ -86,7 +98,7 @@ def plain_relay(programs: Programs, work: Path, port: int) -> Iterator[list[Serv
     """The simplest relay."""
     with contextlib.ExitStack() as stack:
         url = f"http://127.0.0.1:{port}"
-        server = start(stack, "plain-relay", [programs.plain_relay], work, {"PORT": str(port)}, url)
+        server = start(stack, "plain-relay", [programs["kollator-plain-relay"]], work, {"PORT": str(port)}, url)
         wait_for(f"{url}/health", server.process)
         yield [server]
 
@@ -95,15 +107,16 @@ def start(
     stack: contextlib.ExitStack, name: str, command: list[str | Path], work: Path, settings: dict[str, str], url: str
 ) -> Server:
     """A server that ends with the stack."""
-    require_free(int(settings["PORT"]))
+    port = int(settings["PORT"])
+    require_free(port)
     process = stack.enter_context(service(name, command, log=work / f"{name}.log", settings=settings))
-    return Server(url, process)
+    return Server(url, port, process)
 
 
 def load(programs: Programs, servers: list[Server], options: list[str], limit_seconds: float) -> dict[str, Any]:
     """What kollator-load says of the servers."""
     pids = [word for server in servers for word in ("--pid", str(server.process.pid))]
     urls = [server.url for server in servers]
-    done = run([programs.load, "--json", *options, *pids, *urls], limit_seconds=limit_seconds)
+    done = run([programs["kollator-load"], "--json", *options, *pids, *urls], limit_seconds=limit_seconds)
     report: dict[str, Any] = json.loads(done.lines[-1])
     return report

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
+from lib import bench
 from lib.report import GIB, MIB, Bar, Spread, at_least, at_most, table
 from lib.rivals import LIBTORRENT_DEFAULT, LIBTORRENT_TUNED, SENDME, WEBTORRENT
 
@@ -44,7 +43,7 @@ class Hashing:
 
 
 @dataclass
-class Results:
+class Results(bench.Results):
     """Everything measured in a run."""
 
     size: int
@@ -58,7 +57,6 @@ class Results:
     """By process of Kollator, the largest of all rounds."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Contenders that are not there, and why."""
-    failures: list[str] = field(default_factory=list)
 
     def note_peak(self, process: str, peak_bytes: int) -> None:
         """Remembers the largest peak of a process of Kollator."""
@@ -75,10 +73,8 @@ class Results:
         if self.hashing:
             parts.append(self._hashing())
         parts += [f"Left out: {name}: {why}" for name, why in self.skipped.items()]
-        bars = self.bars()
-        if bars:
-            words = [[bar.what, bar.wanted, bar.measured, "met" if bar.met else "MISSED"] for bar in bars]
-            parts.append(table(["bar", "wanted", "measured", ""], words))
+        if self.bars():
+            parts.append(self.bars_text())
         return "\n\n".join(parts)
 
     def bars(self) -> list[Bar]:
@@ -95,11 +91,6 @@ class Results:
             what = f"hashing over openssl on one core times {self.cores}"
             found.append(at_least(what, Spread.of(shares).median, LEAST_OF_OPENSSL))
         return found
-
-    def as_json(self) -> dict[str, object]:
-        """Every measurement."""
-        machine = {"system": platform.platform(), "load": os.getloadavg()}
-        return {"machine": machine, **asdict(self), "bars": [asdict(bar) for bar in self.bars()]}
 
     def _of(self, name: str) -> list[Transfer]:
         return [measured[name] for measured in self.rounds if name in measured]

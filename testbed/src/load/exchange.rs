@@ -11,10 +11,10 @@ use kollator_core::machine::Rng;
 use kollator_core::wire::signal::{FromFront, Signal};
 use kollator_runtime::node::random_seed;
 use serde_json::json;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
+use super::session::{Pace, Session, TICK};
 use super::socket::Reader;
-use super::{Session, TICK};
 
 /// Longest wait for what is under way when a phase ends.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -87,17 +87,9 @@ impl Exchanges {
     /// Begins so many exchanges a second between random pairs.
     pub(super) async fn steadily(&self, a_second: u32, length: Duration) -> anyhow::Result<Outcome> {
         self.book().result = Outcome::default();
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let begun = Instant::now();
-        let mut offered = 0.0;
-        while begun.elapsed() < length {
-            ticks.tick().await;
-            let due = begun.elapsed().as_secs_f64() * f64::from(a_second);
-            while offered < due {
-                self.offer().await?;
-                offered += 1.0;
-            }
+        let mut pace = Pace::new(f64::from(a_second), length);
+        while pace.turn().await.is_some() {
+            self.offer().await?;
         }
         Ok(self.finish().await)
     }

@@ -1,38 +1,37 @@
 //! Load on fronts: thousands of WebSocket sessions that idle, exchange offers and answers at a fixed rate, or as fast
 //! as the fronts relay them. Checks every delivery; never leaves loopback, never touches a front but to read its
-//! memory and CPU time.
+//! memory and CPU time. How fast fronts tell each other what changed is in [`propagation`].
 
 mod exchange;
 mod limits;
 mod process;
+pub mod propagation;
 mod report;
+mod session;
 mod socket;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::convert::Infallible;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use kollator_core::id::PeerId;
-use kollator_core::wire::signal::{FromFront, Role, ToFront, VERSION};
+use kollator_core::wire::signal::{Role, ToFront};
 use kollator_runtime::node::random_id;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::sleep;
 
 use self::exchange::Exchanges;
 use self::process::Process;
 pub use self::report::{Flood, Latency, Memory, Report, Steady};
-use self::socket::{Reader, Writer};
+use self::session::{Opened, Pace, Session, open, source_address};
+use self::socket::Reader;
 
 /// Sessions that are being opened at once.
 const OPENING: usize = 64;
-/// Longest wait for one session to be open and welcomed.
-const WELCOME_WITHIN: Duration = Duration::from_secs(20);
 /// How often a session says something, as the protocol wants it.
 const PING_EVERY: Duration = Duration::from_secs(15);
-/// What is due is looked for this often.
-const TICK: Duration = Duration::from_millis(1);
 /// After traffic, before memory is read.
 const SETTLE: Duration = Duration::from_secs(3);
 /// Open files beside the sessions' sockets.
@@ -151,71 +150,53 @@ async fn phases(
     Ok(report)
 }
 
-/// One end of an exchange.
-struct Session {
-    /// Its peer id as text.
-    name: String,
-    /// Which front it is connected to.
-    front: usize,
-    writer: tokio::sync::Mutex<Writer>,
-}
-
-impl Session {
-    async fn send(&self, text: &str) -> anyhow::Result<()> {
-        let sent = self.writer.lock().await.send(text).await;
-        sent.context("a front does not take what is sent to it")
-    }
-}
-
 async fn open_all(plan: &Plan) -> anyhow::Result<(Vec<Session>, Vec<Reader>)> {
     stream::iter(0..plan.sessions)
         .map(|index| async move {
             let front = index % plan.fronts.len();
             let source = source_address(index / plan.per_address)?;
-            let opening = timeout(WELCOME_WITHIN, open(plan.fronts[front], source));
-            let (id, reader, writer) = opening
-                .await
-                .unwrap_or_else(|_| bail!("no welcome within {} s", WELCOME_WITHIN.as_secs()))
-                .with_context(|| format!("session {index} from {source} to {}", plan.fronts[front]))?;
-            Ok((Session { name: id.to_string(), front, writer: writer.into() }, reader))
+            let Opened { session, reader, .. } =
+                open(&plan.fronts, front, source, random_id(), Role::Peer {}).await?;
+            Ok((session, reader))
         })
         .buffered(OPENING)
         .try_collect()
         .await
 }
 
-/// 127.0.0.2 and those that follow it.
-fn source_address(index: usize) -> anyhow::Result<Ipv4Addr> {
-    let bits =
-        u32::try_from(index).ok().and_then(|index| Ipv4Addr::new(127, 0, 0, 2).to_bits().checked_add(index));
-    let address = bits.map(Ipv4Addr::from_bits).filter(Ipv4Addr::is_loopback);
-    address.context("there are not so many loopback addresses; put more sessions on each")
-}
-
-async fn open(front: SocketAddrV4, source: Ipv4Addr) -> anyhow::Result<(PeerId, Reader, Writer)> {
-    let (mut reader, mut writer) = socket::connect(front, source).await?;
-    let id = random_id();
-    writer.send(&ToFront::Hello { version: VERSION, id, role: Role::Peer {} }.to_text()).await?;
-    match FromFront::parse(&reader.next().await?)? {
-        FromFront::Welcome(_) => Ok((id, reader, writer)),
-        other => bail!("expected a welcome, not {other:?}"),
+/// Keeps every session from being taken for a silent one.
+async fn ping(exchanges: &Exchanges) -> anyhow::Result<Infallible> {
+    let (count, text) = (exchanges.len(), ToFront::Ping {}.to_text());
+    loop {
+        let mut pace = Pace::new(count as f64 / PING_EVERY.as_secs_f64(), PING_EVERY);
+        while let Some(turn) = pace.turn().await {
+            exchanges.session(turn % count).send(&text).await?;
+        }
     }
 }
 
-/// Keeps every session from being taken for a silent one, a few at each tick.
-async fn ping(exchanges: &Exchanges) -> anyhow::Result<std::convert::Infallible> {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let begun = Instant::now();
-    let mut sent: u64 = 0;
-    let text = ToFront::Ping {}.to_text();
-    loop {
-        ticks.tick().await;
-        let due = (begun.elapsed().as_secs_f64() / PING_EVERY.as_secs_f64() * exchanges.len() as f64) as u64;
-        while sent < due {
-            let index = (sent % exchanges.len() as u64) as usize;
-            exchanges.session(index).send(&text).await?;
-            sent += 1;
+/// The address of a front on this machine, from its URL.
+///
+/// # Errors
+/// Says what the URL must look like.
+pub fn front_url(url: &str) -> Result<SocketAddrV4, String> {
+    let address = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let address = address.and_then(|address| address.parse::<SocketAddrV4>().ok());
+    let expected = "must be http://127.0.0.1:PORT, or another IPv4 loopback address";
+    address.filter(|address| address.ip().is_loopback()).ok_or_else(|| expected.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_loaded() {
+        assert_eq!(front_url("http://127.0.0.1:8080/").map(|front| front.port()), Ok(8080));
+        for url in
+            ["http://192.0.2.1:8080", "https://127.0.0.1:8080", "http://127.0.0.1", "127.0.0.1:8080", "http://a:1"]
+        {
+            assert!(front_url(url).is_err(), "{url}");
         }
     }
 }

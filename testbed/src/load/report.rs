@@ -55,10 +55,10 @@ impl Memory {
     }
 }
 
-/// Time from sending an offer to its arrival at the other session.
+/// How long something took, such as an offer from being sent to its arrival at the other session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Latency {
-    /// Offers that were timed.
+    /// How often it was timed.
     pub count: usize,
     /// Half of them were as fast.
     pub p50: Duration,
@@ -71,22 +71,22 @@ pub struct Latency {
 }
 
 impl Latency {
-    fn of(mut times: Vec<Duration>) -> Option<Self> {
+    pub(super) fn of(mut times: Vec<Duration>) -> Option<Self> {
         times.sort_unstable();
         let max = *times.last()?;
         let at = |percent: usize| times[(times.len() * percent).div_ceil(100).saturating_sub(1)];
         Some(Self { count: times.len(), p50: at(50), p95: at(95), p99: at(99), max })
     }
 
-    fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let Self { count, p50, p95, p99, max } = self;
         json!({"count": count, "p50_ms": ms(*p50), "p95_ms": ms(*p95), "p99_ms": ms(*p99), "max_ms": ms(*max)})
     }
 
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         let Self { count, p50, p95, p99, max } = self;
         let [p50, p95, p99, max] = [p50, p95, p99, max].map(|time| ms(*time));
-        format!("p50 {p50:.3}  p95 {p95:.3}  p99 {p99:.3}  max {max:.3} ms  ({count} offers)")
+        format!("p50 {p50:.3}  p95 {p95:.3}  p99 {p99:.3}  max {max:.3} ms  ({count} times)")
     }
 }
 
