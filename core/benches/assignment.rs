@@ -50,6 +50,14 @@ fn bench(c: &mut Criterion) {
             changing.insert("worker-7", 100);
         });
     });
+    let names: Vec<String> = (0..WORKERS).map(|n| format!("worker-{n}")).collect();
+    group.bench_function("all of them come at once", |b| {
+        b.iter(|| {
+            let mut ring = Ring::new(DEFAULT_REPLICAS);
+            ring.replace(names.iter().map(|name| (name.as_str(), 100)));
+            ring
+        });
+    });
     group.finish();
 }
 

@@ -63,27 +63,57 @@ impl Ring {
 
     /// Adds a member, or gives it another capacity. Every member has at least one virtual node.
     pub fn insert(&mut self, name: &str, capacity: u16) {
-        if self.members.get(name) == Some(&capacity) {
-            return;
-        }
-        self.remove(name);
-        let name: Arc<str> = name.into();
-        let count = (u64::from(self.replicas) * u64::from(capacity) / 100).max(1);
-        self.points.extend((0..count).map(|i| (Key::of(format!("{name}:{i}").as_bytes()), name.clone())));
-        // Unlike an unstable sort, it makes use of what is in order already: all but the new ones.
-        self.points.sort();
-        self.members.insert(name, capacity);
-        self.index();
+        self.change([], [(name, capacity)]);
     }
 
     /// Removes a member; whether it was one.
     pub fn remove(&mut self, name: &str) -> bool {
-        let was_member = self.members.remove(name).is_some();
-        if was_member {
-            self.points.retain(|(_, owner)| **owner != *name);
-            self.index();
-        }
+        let was_member = self.members.contains_key(name);
+        self.change([name], []);
         was_member
+    }
+
+    /// Makes these its members, by name and capacity, and no others. However many come and go, this goes through
+    /// the points once.
+    pub fn replace<'a>(&mut self, members: impl Iterator<Item = (&'a str, u16)>) {
+        let members: BTreeMap<&str, u16> = members.collect();
+        let before: Vec<Arc<str>> = self.members.keys().cloned().collect();
+        let gone = before.iter().map(|name| &**name).filter(|name| !members.contains_key(name));
+        self.change(gone, members.iter().map(|(name, capacity)| (*name, *capacity)));
+    }
+
+    fn change<'a>(
+        &mut self,
+        gone: impl IntoIterator<Item = &'a str>,
+        come: impl IntoIterator<Item = (&'a str, u16)>,
+    ) {
+        let mut dropped: Vec<Arc<str>> = Vec::new();
+        dropped.extend(gone.into_iter().filter_map(|name| self.members.remove_entry(name)).map(|(name, _)| name));
+        let mut added: Vec<(Key, Arc<str>)> = Vec::new();
+        for (name, capacity) in come {
+            if self.members.get(name) == Some(&capacity) {
+                continue;
+            }
+            dropped.extend(self.members.remove_entry(name).map(|(name, _)| name));
+            let name: Arc<str> = name.into();
+            let count = (u64::from(self.replicas) * u64::from(capacity) / 100).max(1);
+            added.extend((0..count).map(|i| (Key::of(format!("{name}:{i}").as_bytes()), name.clone())));
+            self.members.insert(name, capacity);
+        }
+        if dropped.is_empty() && added.is_empty() {
+            return;
+        }
+        if !dropped.is_empty() {
+            // All points of a member share its name, so there is no need to compare, or even to read, any text.
+            let address = |name: &Arc<str>| Arc::as_ptr(name).cast::<u8>();
+            let mut dropped: Vec<*const u8> = dropped.iter().map(address).collect();
+            dropped.sort_unstable();
+            self.points.retain(|(_, owner)| dropped.binary_search(&address(owner)).is_err());
+        }
+        self.points.extend(added);
+        // Unlike an unstable sort, it makes use of what is in order already: all but the new ones.
+        self.points.sort();
+        self.index();
     }
 
     /// The member that serves `key`: the owner of the first point at or after it, going round. `None` if there
@@ -123,19 +153,22 @@ impl Ring {
 
     fn index(&mut self) {
         let parts = (self.points.len() + 1).next_power_of_two() / 2;
-        self.before.clear();
-        for (index, (point, _)) in self.points.iter().enumerate() {
-            let before = u32::try_from(index).expect("fewer points than would fit into memory");
-            self.before.resize(self.before.len().max(part(*point, parts) + 1), before);
-        }
         let all = u32::try_from(self.points.len()).expect("fewer points than would fit into memory");
+        self.before.clear();
+        self.before.reserve(parts);
+        for (before, (point, _)) in (0..all).zip(&self.points) {
+            while self.before.len() <= part(*point, parts) {
+                self.before.push(before);
+            }
+        }
         self.before.resize(parts, all);
     }
 }
 
 /// In which of `parts` equal parts of the circle, a power of two, a key falls.
 fn part(key: Key, parts: usize) -> usize {
-    ((u128::from(key.0) * parts as u128) >> 64) as usize
+    let bits = parts.trailing_zeros();
+    key.0.checked_shr(u64::BITS - bits).map_or(0, |part| part as usize)
 }
 
 #[cfg(test)]
@@ -216,7 +249,18 @@ mod tests {
             left.iter().filter(|name| !target.contains_key(*name)).for_each(|name| {
                 wandering.remove(name);
             });
-            prop_assert_eq!(wandering.points, ring(&target).points);
+            prop_assert_eq!(&wandering.points, &ring(&target).points);
+            prop_assert_eq!(&wandering.before, &ring(&target).before);
+        }
+
+        #[test]
+        fn all_at_once_is_one_by_one(before in members(), after in members()) {
+            let mut replaced = ring(&before);
+            replaced.replace(after.iter().map(|(name, capacity)| (name.as_str(), *capacity)));
+            let expected = ring(&after);
+            prop_assert_eq!(replaced.members, expected.members);
+            prop_assert_eq!(replaced.points, expected.points);
+            prop_assert_eq!(replaced.before, expected.before);
         }
     }
 

@@ -35,12 +35,7 @@ impl Assignment {
         if workers == self.workers {
             return false;
         }
-        for name in self.workers.keys().filter(|name| !workers.contains_key(*name)) {
-            self.ring.remove(name);
-        }
-        for (name, worker) in &workers {
-            self.ring.insert(name, worker.capacity);
-        }
+        self.ring.replace(workers.iter().map(|(name, worker)| (name.as_str(), worker.capacity)));
         self.workers = workers;
         true
     }
