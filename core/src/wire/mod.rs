@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod frame;
+pub(crate) mod passing;
 pub mod signal;
 pub mod signal_codec;
 pub mod sync;

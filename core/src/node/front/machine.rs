@@ -18,6 +18,7 @@ use crate::id::{Digest, InfoHash, PeerId};
 use crate::machine::{Instant, Machine, Outbox, Rng, earliest};
 use crate::swarm::Swarms;
 use crate::switchboard::{Route, Switchboard};
+use crate::wire::passing::Passing;
 use crate::wire::signal::{
     Bootstrap, ErrorCode, FromFront, MAX_SAMPLE, Role, Signal, ToFront, WorkerHello, WorkerInfo,
 };
@@ -257,6 +258,11 @@ impl Front {
                 Some(*id)
             }
         };
+        if let Some(id) = id
+            && self.pass_on(id, text)
+        {
+            return;
+        }
         match (ToFront::parse(text), id) {
             (Err(e @ SignalError::Version { .. }), None) => {
                 self.refuse(now, client, ErrorCode::Version, &e.to_string());
@@ -318,6 +324,15 @@ impl Front {
         here.truncate(MAX_SAMPLE - seeders.len() - others.len());
         here.extend(seeders.into_iter().chain(others).map(|(peer, _)| peer));
         here
+    }
+
+    /// Hands an offer or answer to another client of this front as it is, if `text` is one; whether it did.
+    fn pass_on(&mut self, from: PeerId, text: &[u8]) -> bool {
+        let Some(passing) = Passing::read(text) else { return false };
+        let Some(client) = self.board.client(passing.to) else { return false };
+        self.relayed += 1;
+        self.outbox.push(FrontOutput::Send { client, text: passing.to_text(from) });
+        true
     }
 
     /// Hands a client's signal to the one it is for, here or at another front.

@@ -14,6 +14,7 @@ mod websocket;
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -207,11 +208,35 @@ struct Shared {
 
 /// The outboxes of connected clients.
 #[derive(Clone, Default)]
-struct Sockets(Arc<Mutex<HashMap<ClientId, Arc<Outbox>>>>);
+struct Sockets(Arc<Mutex<Outboxes>>);
+
+type Outboxes = HashMap<ClientId, Arc<Outbox>, BuildHasherDefault<ByNumber>>;
 
 impl Sockets {
-    fn with<R>(&self, f: impl FnOnce(&mut HashMap<ClientId, Arc<Outbox>>) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&mut Outboxes) -> R) -> R {
         f(&mut self.0.lock().expect("no holder of this lock can panic"))
+    }
+}
+
+/// Spreads numbers that this front gave out itself, one after the other: nobody can choose them so that they collide,
+/// and looking one up for every message is to cost little.
+#[derive(Default)]
+struct ByNumber(u64);
+
+impl Hasher for ByNumber {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Odd, so that no two numbers become one; 2^64 over the golden ratio, so that neighbours fall far apart.
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -70,7 +70,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
             Poll::Pending => socket.poll_next(cx).map(Turn::Read),
         });
         let frame = match turn.await {
-            Turn::Write(Next::Text(text)) => Frame::text(&text),
+            Turn::Write(Next::Text(text)) => Frame::text(text),
             Turn::Write(Next::Close(reason)) => return Ending::Ours { code: close_code::POLICY, reason },
             Turn::Read(Ok(Incoming::Text(text))) => {
                 if handle.send(FrontInput::Message { client, text }).await.is_err() {

@@ -1,7 +1,7 @@
 //! The server's side of a WebSocket (RFC 6455) after its upgrade: frames to messages and back. Never holds a buffer
 //! while nothing is half read: buffers are most of what an idle client costs elsewhere.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -23,6 +23,8 @@ pub(super) mod close_code {
 
 /// Most bytes in the payload of a control frame (RFC 6455, 5.5).
 pub(super) const MAX_CONTROL: usize = 125;
+/// Most bytes in the head of a frame without a mask.
+const MAX_HEAD: usize = 10;
 /// Read at once, on the stack.
 const READ: usize = 8192;
 
@@ -83,8 +85,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Writes what is left of a frame.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, frame: &mut Frame) -> Poll<io::Result<()>> {
-        while let left @ [_, ..] = frame.bytes.as_slice().get(frame.written..).unwrap_or_default() {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, left))? {
+        while let [head, payload] = frame.left()
+            && !(head.is_empty() && payload.is_empty())
+        {
+            let parts = [IoSlice::new(head), IoSlice::new(payload)];
+            match ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &parts))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => frame.written += written,
             }
@@ -224,43 +229,56 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 
 /// A frame to be written, and how far it is.
 pub(super) struct Frame {
-    bytes: Vec<u8>,
+    head: [u8; MAX_HEAD],
+    head_length: usize,
+    /// Apart from the head, so that a message need not be copied to be framed.
+    payload: Vec<u8>,
     written: usize,
 }
 
 impl Frame {
     /// A whole message.
-    pub(super) fn text(text: &str) -> Self {
-        Self::new(TEXT, text.as_bytes())
+    pub(super) fn text(text: String) -> Self {
+        Self::new(TEXT, text.into_bytes())
     }
 
     /// The answer to a ping, whose payload it holds.
     pub(super) fn pong(payload: &[u8]) -> Self {
-        Self::new(PONG, payload)
+        Self::new(PONG, payload.to_vec())
     }
 
     /// The last frame. The reason is cut where it is too long.
     pub(super) fn close(code: u16, reason: &str) -> Self {
         let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL - 2)];
-        Self::new(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
+        Self::new(CLOSE, [&code.to_be_bytes(), reason.as_bytes()].concat())
     }
 
-    fn new(opcode: u8, payload: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(10 + payload.len());
-        bytes.push(FIN | opcode);
-        match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-            (Ok(short @ ..=125), _) => bytes.push(short),
+    fn new(opcode: u8, payload: Vec<u8>) -> Self {
+        let mut head = [0; MAX_HEAD];
+        head[0] = FIN | opcode;
+        let head_length = match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+            (Ok(short @ ..=125), _) => {
+                head[1] = short;
+                2
+            }
             (_, Ok(middle)) => {
-                bytes.push(126);
-                bytes.extend(middle.to_be_bytes());
+                head[1] = 126;
+                head[2..4].copy_from_slice(&middle.to_be_bytes());
+                4
             }
             _ => {
-                bytes.push(127);
-                bytes.extend((payload.len() as u64).to_be_bytes());
+                head[1] = 127;
+                head[2..].copy_from_slice(&(payload.len() as u64).to_be_bytes());
+                MAX_HEAD
             }
-        }
-        bytes.extend_from_slice(payload);
-        Self { bytes, written: 0 }
+        };
+        Self { head, head_length, payload, written: 0 }
+    }
+
+    /// What is left to be written of the head and of the payload.
+    fn left(&self) -> [&[u8]; 2] {
+        let of_payload = self.written.saturating_sub(self.head_length);
+        [&self.head[self.written.min(self.head_length)..self.head_length], &self.payload[of_payload..]]
     }
 }
 
@@ -279,11 +297,11 @@ mod tests {
 
     /// A client's frame.
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-        let Frame { bytes, .. } = Frame::new(0, payload);
-        let head = bytes.len() - payload.len();
+        let frame = Frame::new(0, payload.to_vec());
+        let [head, _] = frame.left();
         let mask = [1, 2, 3, 0xff];
         let body = payload.iter().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask);
-        [first, bytes[1] | MASKED].into_iter().chain(bytes[2..head].to_vec()).chain(mask).chain(body).collect()
+        [first, head[1] | MASKED].into_iter().chain(head[2..].to_vec()).chain(mask).chain(body).collect()
     }
 
     /// Everything that the server makes of bytes that arrive in pieces, up to the first break.
@@ -380,7 +398,7 @@ mod tests {
                     for text in &texts {
                         let got = poll_fn(|cx| server.poll_next(cx)).await.expect("open");
                         assert_eq!(got, Incoming::Text(Bytes::copy_from_slice(text.as_bytes())));
-                        let mut frame = Frame::text(text);
+                        let mut frame = Frame::text(text.clone());
                         poll_fn(|cx| server.poll_write(cx, &mut frame)).await.expect("open");
                     }
                     let mut frame = Frame::close(close_code::POLICY, &"\u{e4}".repeat(200));
@@ -442,7 +460,7 @@ mod tests {
                 matches!(poll_fn(|cx| socket.poll_next(cx)).await, Ok(Incoming::Text(text)) if text.len() == 3000)
             );
             assert_eq!(socket.unread.capacity(), 0);
-            let mut frame = Frame::text("y");
+            let mut frame = Frame::text("y".to_owned());
             poll_fn(|cx| socket.poll_write(cx, &mut frame)).await.expect("open");
             let mut got = [0; 3];
             client.read_exact(&mut got).await.expect("open");
