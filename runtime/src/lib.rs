@@ -12,6 +12,7 @@ pub mod http;
 pub mod link;
 pub mod net;
 pub mod node;
+pub mod open_files;
 mod pread;
 pub mod rtc;
 pub mod state;

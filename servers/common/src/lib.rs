@@ -4,11 +4,13 @@
 mod ice;
 mod key;
 mod log;
+mod open_files;
 mod signals;
 mod url;
 
 pub use ice::IceSettings;
 pub use key::KeySettings;
 pub use log::{LogFormat, LogSettings};
+pub use open_files::raise_open_files;
 pub use signals::Signals;
 pub use url::public_url;

@@ -15,7 +15,7 @@ use kollator_runtime::blocking::Blocking;
 use kollator_runtime::http::front::{Surroundings, serve, system_clock};
 use kollator_runtime::net::{Net, TokioNet};
 use kollator_runtime::state::State;
-use kollator_servers::Signals;
+use kollator_servers::{Signals, raise_open_files};
 use tracing::info;
 
 use self::cluster::Cluster;
@@ -38,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         sync_interval = ?settings.cluster.sync_interval(),
         "starting"
     );
+    raise_open_files();
     let addr = SocketAddr::new(settings.host, settings.port);
     let requests = settings.requests();
     let start = Start { addr, config, requests, cluster, sqlite_path: settings.cluster.sqlite_path };

@@ -18,7 +18,7 @@ use kollator_runtime::node::worker::{WorkerNode, WorkerOptions};
 use kollator_runtime::node::{random_id, random_seed, worker_http};
 use kollator_runtime::rtc::{RtcConfig, WebRtc};
 use kollator_runtime::storage::{Backing, CacheDir, DirBacking, S3Backing, StoreDriver};
-use kollator_servers::Signals;
+use kollator_servers::{Signals, raise_open_files};
 use tokio::sync::oneshot;
 use tracing::info;
 
@@ -34,6 +34,7 @@ fn main() -> anyhow::Result<()> {
     let storage = settings.storage().unwrap_or_else(|fault| refuse(&fault));
     settings.log.start().unwrap_or_else(|fault| refuse(&fault));
     info!(version = env!("CARGO_PKG_VERSION"), name = settings.worker_id, "starting");
+    raise_open_files();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let rtc = RtcConfig { ice_servers, ..RtcConfig::default() };
     runtime.block_on(run(settings, key, storage, rtc))
