@@ -102,27 +102,33 @@ class Transfers:
             path.unlink()
 
     async def _kollator(self, name, *args):
-        """Exit code (None: it was stuck), standard output and standard error."""
-        process = await asyncio.create_subprocess_exec(
-            *self.net.command(*args),
-            env=self.net.env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        """Exit code (None: it was stuck), standard output and what it said to its user. Its log stays if it failed."""
+        log = self.net.run_dir / "logs" / f"{name}.log"
+        with log.open("wb") as told:
+            process = await asyncio.create_subprocess_exec(
+                *self.net.command(*args),
+                env=self.net.env | {"RUST_LOG": "kollator_runtime=debug"},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=told,
+            )
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                out, said = await process.communicate()
+                out, _ = await process.communicate()
         except TimeoutError:
-            return None, "", f"still there after {PATIENCE_SECONDS} s"
+            return None, "", f"still there after {PATIENCE_SECONDS} s; see {log.name}"
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        said = said.decode(errors="replace").strip()
-        if "panicked" in said:
-            self.fail(f"{name} panicked: {said}")
-        return process.returncode, out.decode(), said
+        if process.returncode == 0:
+            log.unlink()
+            return 0, out.decode(), ""
+        lines = log.read_text(errors="replace").splitlines()
+        if any("panicked" in line for line in lines):
+            self.fail(f"{name} panicked; see {log.name}")
+        said = [line for line in lines if "DEBUG" not in line]
+        return process.returncode, out.decode(), "; ".join(said[-2:]) + f"; see {log.name}"
 
 
 def write(path, size, seed):

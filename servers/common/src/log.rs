@@ -28,6 +28,9 @@ impl LogFormat {
     }
 }
 
+/// The WebRTC stack tells several lines of each connection at `info`, and at `warn` what is no trouble.
+const DEFAULT: &str = "info,rtc=error,rtc_dtls=error,rtc_ice=error,rtc_sctp=error";
+
 /// The settings of a server's log.
 #[derive(Clone, Debug, Args)]
 pub struct LogSettings {
@@ -36,7 +39,7 @@ pub struct LogSettings {
     log_format: LogFormat,
 
     /// What is logged: error, warn, info, debug or trace, or directives as tracing-subscriber has them
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    #[arg(long, env = "RUST_LOG", default_value = DEFAULT)]
     log: String,
 }
 
