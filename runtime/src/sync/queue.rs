@@ -17,7 +17,9 @@ const LEAST: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    changed: Notify,
+    /// There is something to take. Not the same as below: a notification reaches only one who waits for it.
+    filled: Notify,
+    overflown: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +58,9 @@ impl Queue {
             messages.push_back(message);
             if *bytes > MAX_BYTES {
                 *state = State::Overflown;
+                self.overflown.notify_one();
             }
-            self.changed.notify_one();
+            self.filled.notify_one();
         }
     }
 
@@ -70,14 +73,14 @@ impl Queue {
                 *bytes = 0;
                 return std::mem::take(messages);
             }
-            self.changed.notified().await;
+            self.filled.notified().await;
         }
     }
 
-    /// Waits until too much waits. For the task that calls [`Self::take`], between two calls of it.
+    /// Waits until too much waits. Cancel safe. For one task only, which may be the one that takes.
     pub(super) async fn overflown(&self) {
         while !matches!(*self.lock(), State::Overflown) {
-            self.changed.notified().await;
+            self.overflown.notified().await;
         }
     }
 
@@ -88,7 +91,9 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
+    use std::pin::pin;
+
+    use futures_util::{FutureExt, poll};
 
     use super::*;
 
@@ -121,6 +126,21 @@ mod tests {
             assert_eq!(queue.take().now_or_never(), None, "what waited is dropped");
             queue.push(message);
             assert_eq!(queue.take().now_or_never(), None, "and what comes");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_message_wakes_whoever_takes_while_another_waits_for_too_much() {
+        let queue = Queue::default();
+        queue.open();
+        let mut overflown = pin!(queue.overflown());
+        for _ in 0..10 {
+            let mut taken = pin!(queue.take());
+            // Both wait, as the one who writes does.
+            assert!(poll!(&mut taken).is_pending() && poll!(&mut overflown).is_pending());
+            queue.push("a".into());
+            assert!(poll!(&mut overflown).is_pending());
+            assert!(poll!(&mut taken).is_ready());
         }
     }
 
