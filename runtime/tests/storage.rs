@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kollator_core::id::{ChunkId, Digest};
 use kollator_core::merkle::{VerifiedChunk, height_for, leaves, root};
 use kollator_core::node::io::Ticket;
-use kollator_core::store::{Effect, Key, Outcome, Part, cached_len};
+use kollator_core::store::{Effect, Key, Outcome, Part, PartData, cached_len};
 use kollator_runtime::blocking::Blocking;
 use kollator_runtime::storage::{Backing, CacheDir, DirBacking, PutMode, StoreDriver};
 
@@ -34,7 +34,7 @@ fn a_cached_chunk_is_read_part_by_part_and_found_again() {
     assert!(found.is_empty());
     cache.write(&whole).unwrap();
     for part in [Part::Leaves, Part::Blocks { first: 0, count: 4 }, Part::Blocks { first: 3, count: 1 }] {
-        assert_eq!(Some(cache.read(whole.id(), part).unwrap()), part.of(&whole));
+        assert_eq!(read(&cache, whole.id(), part), part.of(&whole));
     }
     assert_eq!(fs::metadata(file(folder.path(), whole.id())).unwrap().len(), cached_len(whole.id()));
     let refused = CacheDir::open(folder.path()).unwrap_err();
@@ -52,7 +52,40 @@ fn a_cached_chunk_is_read_part_by_part_and_found_again() {
     assert!(found[0].1 >= Duration::from_secs(1000));
     cache.remove(whole.id()).unwrap();
     cache.remove(whole.id()).unwrap();
-    assert!(cache.read(whole.id(), Part::Leaves).is_err());
+    assert!(matches!(cache.read(whole.id(), Part::Leaves), Outcome::Failed(_)));
+}
+
+#[test]
+fn a_flipped_bit_is_never_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = chunk(50_000);
+    let path = file(folder.path(), whole.id());
+    let (cache, _) = CacheDir::open(folder.path()).unwrap();
+    for at in [0, 16_383, 16_384, 40_000, 49_999, 50_000, 50_100, cached_len(whole.id()) as usize - 1] {
+        cache.write(&whole).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 0x20;
+        fs::write(&path, &bytes).unwrap();
+        for first in 0..4 {
+            let part = Part::Blocks { first, count: 1 };
+            // Only what follows the data concerns every block.
+            let is_hit = at >= 50_000 || at / 16_384 == usize::from(first);
+            match cache.read(whole.id(), part) {
+                Outcome::Read(data) if !is_hit => assert_eq!(Some(data), part.of(&whole)),
+                Outcome::Corrupt(_) if is_hit => {}
+                other => panic!("byte {at}, block {first}: {other:?}"),
+            }
+        }
+        assert!(matches!(cache.read(whole.id(), Part::Blocks { first: 0, count: 4 }), Outcome::Corrupt(_)));
+        cache.remove(whole.id()).unwrap();
+    }
+}
+
+fn read(cache: &CacheDir, chunk: ChunkId, part: Part) -> Option<PartData> {
+    match cache.read(chunk, part) {
+        Outcome::Read(data) => Some(data),
+        _ => None,
+    }
 }
 
 #[test]
@@ -128,7 +161,7 @@ async fn a_wrong_body_is_never_returned_and_the_next_put_heals_it() {
     let driver = StoreDriver::new(cache, backing, Blocking::Inline);
     let (ticket, key) = (Ticket(7), Key::Chunk(whole.id()));
     let fetch = || driver.execute(Effect::FetchChunk { ticket, chunk: whole.id() });
-    assert!(matches!(fetch().await.outcome, Outcome::Failed(_)));
+    assert!(matches!(fetch().await.outcome, Outcome::Corrupt(_)));
     assert!(matches!(driver.execute(Effect::Exists { ticket, key }).await.outcome, Outcome::Exists(false)));
     let put = driver.execute(Effect::PutChunk { ticket, chunk: whole.clone() }).await;
     assert!(matches!(put.outcome, Outcome::Done));

@@ -160,6 +160,8 @@ pub enum Outcome {
     Torrent(Option<Bytes>),
     /// `Exists`.
     Exists(bool),
+    /// `CacheRead`, `FetchChunk`, `FetchTorrent`: what is there is not what it must be. None of it is to be used.
+    Corrupt(DiskError),
     /// It failed; whether a write was applied is unknown.
     Failed(DiskError),
 }

@@ -155,6 +155,10 @@ pub struct Stats {
     pub stored_bytes: u64,
     /// Effects that failed.
     pub faults: u64,
+    /// Those of them that found cached bytes to be others than were written.
+    pub cache_corrupt: u64,
+    /// Those of them that found an object of the backing store not to be what its name says.
+    pub backing_corrupt: u64,
     /// Bytes of chunks and `.ko`s in memory.
     pub memory: u64,
     /// Tickets that wait for an answer.
@@ -504,12 +508,13 @@ impl Store {
     }
 
     fn cache_read(&mut self, pin: Pin, chunk: ChunkId, ticket: Ticket, part: Part, outcome: Outcome) {
+        self.stats.cache_corrupt += u64::from(matches!(outcome, Outcome::Corrupt(_)));
         match outcome {
             Outcome::Read(data) => {
                 self.cache.unpin(pin);
                 self.settle(Answer::Data { ticket, result: Ok(data) });
             }
-            Outcome::Failed(why) => {
+            Outcome::Failed(why) | Outcome::Corrupt(why) => {
                 self.fault("read from the cache", Key::Chunk(chunk), why);
                 if self.cache.reject(pin) {
                     self.remove(vec![chunk]);
@@ -556,6 +561,7 @@ impl Store {
         self.fetches -= 1;
         self.fetching_bytes -= u64::from(chunk.length());
         self.active(chunk).fetch = Step::Idle;
+        self.stats.backing_corrupt += u64::from(matches!(outcome, Outcome::Corrupt(_)));
         let error = match outcome {
             Outcome::Chunk(Some(data)) => {
                 assert_eq!(data.id(), chunk, "another chunk than was asked for");
@@ -566,7 +572,7 @@ impl Store {
                 None
             }
             Outcome::Chunk(None) => Some(StoreError::NotFound),
-            Outcome::Failed(why) => {
+            Outcome::Failed(why) | Outcome::Corrupt(why) => {
                 let error = StoreError::Failed(why.0.clone());
                 self.fault("fetch", Key::Chunk(chunk), why);
                 Some(error)
@@ -609,6 +615,7 @@ impl Store {
 
     fn torrent_fetched(&mut self, info_hash: InfoHash, outcome: Outcome) {
         self.lookups -= 1;
+        self.stats.backing_corrupt += u64::from(matches!(outcome, Outcome::Corrupt(_)));
         let result = match outcome {
             Outcome::Torrent(ko) => {
                 if let Some(ko) = &ko {
@@ -616,7 +623,7 @@ impl Store {
                 }
                 Ok(ko)
             }
-            Outcome::Failed(why) => {
+            Outcome::Failed(why) | Outcome::Corrupt(why) => {
                 let error = StoreError::Failed(why.0.clone());
                 self.fault("fetch", Key::Torrent(info_hash), why);
                 Err(error)

@@ -6,15 +6,16 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use kollator_core::id::ChunkId;
+use kollator_core::id::{ChunkId, Digest};
 use kollator_core::merkle::VerifiedChunk;
 use kollator_core::node::io::DiskError;
-use kollator_core::store::{Part, PartData};
+use kollator_core::store::{Outcome, Part, PartData};
 use lru::LruCache;
 
+use super::cache_file::Unreadable;
 use super::{atomic, cache_file};
 
 /// Files kept open for reading.
@@ -26,8 +27,37 @@ const LOCK_NAME: &str = "kollator-cache.lock";
 #[derive(Debug)]
 pub struct CacheDir {
     root: PathBuf,
-    open: Mutex<LruCache<ChunkId, Arc<File>>>,
+    open: Mutex<LruCache<ChunkId, Arc<Opened>>>,
     _lock: File,
+}
+
+/// A chunk's file.
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    /// Its leaf hashes, once they have been read.
+    leaves: OnceLock<Vec<Digest>>,
+}
+
+impl Opened {
+    fn leaves(&self, chunk: ChunkId) -> Result<&[Digest], Unreadable> {
+        if let Some(leaves) = self.leaves.get() {
+            return Ok(leaves);
+        }
+        let leaves = cache_file::read_leaves(&self.file, chunk)?;
+        Ok(self.leaves.get_or_init(|| leaves))
+    }
+
+    fn read(&self, chunk: ChunkId, part: Part) -> Result<PartData, Unreadable> {
+        let leaves = self.leaves(chunk)?;
+        match part {
+            Part::Leaves => Ok(PartData::Leaves(leaves.to_vec())),
+            Part::Blocks { first, count } => {
+                let blocks = cache_file::read_blocks(&self.file, chunk, leaves, first, count)?;
+                Ok(PartData::Blocks(blocks.into()))
+            }
+        }
+    }
 }
 
 impl CacheDir {
@@ -51,20 +81,20 @@ impl CacheDir {
         Ok((Self { root, open, _lock: lock }, found))
     }
 
-    /// Reads a part of a cached chunk.
-    ///
-    /// # Errors
-    /// If the chunk is not there, or its file is not whole: it is to be removed.
-    pub fn read(&self, chunk: ChunkId, part: Part) -> Result<PartData, DiskError> {
+    /// Reads a part of a cached chunk, and proves that it is as it was written. Unless it says
+    /// [`Outcome::Read`], the chunk is to be removed.
+    #[must_use]
+    pub fn read(&self, chunk: ChunkId, part: Part) -> Outcome {
         let path = self.path(chunk);
-        let file = self.file(chunk).map_err(|error| explain("open", &path, &error))?;
-        let data = match part {
-            Part::Leaves => cache_file::read_leaves(&file, chunk).map(PartData::Leaves),
-            Part::Blocks { first, count } => {
-                cache_file::read_blocks(&file, chunk, first, count).map(|blocks| PartData::Blocks(blocks.into()))
-            }
+        let file = match self.file(chunk) {
+            Ok(file) => file,
+            Err(error) => return Outcome::Failed(explain("open", &path, &error)),
         };
-        data.map_err(|error| explain("read", &path, &error))
+        match file.read(chunk, part) {
+            Ok(data) => Outcome::Read(data),
+            Err(error @ Unreadable::Rotten(_)) => Outcome::Corrupt(explain("read", &path, &error)),
+            Err(error @ Unreadable::Failed(_)) => Outcome::Failed(explain("read", &path, &error)),
+        }
     }
 
     /// Writes a chunk and its leaf hashes: whole or not at all, whatever crashes. Durable when it returns.
@@ -97,16 +127,17 @@ impl CacheDir {
     }
 
     /// The open file of a chunk. Opened under the lock, so that no file outlives its removal here.
-    fn file(&self, chunk: ChunkId) -> io::Result<Arc<File>> {
+    fn file(&self, chunk: ChunkId) -> io::Result<Arc<Opened>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = open.get(&chunk) {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(File::open(self.path(chunk))?);
+        let file = File::open(self.path(chunk))?;
         // Tells the next run when it was last used. Where that fails, it will look older than it is.
         let _ = file.set_modified(SystemTime::now());
-        open.put(chunk, Arc::clone(&file));
-        Ok(file)
+        let opened = Arc::new(Opened { file, leaves: OnceLock::new() });
+        open.put(chunk, Arc::clone(&opened));
+        Ok(opened)
     }
 }
 
@@ -153,7 +184,7 @@ fn recover(folder: &Path, now: SystemTime, found: &mut Vec<(ChunkId, Duration)>)
 /// The chunk with the time since its file was last used, if the file is whole.
 fn age(path: &Path, chunk: ChunkId, now: SystemTime) -> Result<(ChunkId, Duration), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
-    cache_file::read_leaves(&file, chunk)?;
+    cache_file::read_leaves(&file, chunk).map_err(|error| error.to_string())?;
     let used = file.metadata().and_then(|metadata| metadata.modified()).map_err(|error| error.to_string())?;
     // A clock that was set back makes a file of the future: it counts as just used.
     Ok((chunk, now.duration_since(used).unwrap_or_default()))

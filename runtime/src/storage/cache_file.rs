@@ -11,14 +11,15 @@
 //! | 15 | zero |
 //! | 32 | SHA-256 of the above and of the leaf hashes, in this order |
 //!
-//! So leaves can be read and trusted without hashing the data. The data is trusted as it was when it was
-//! written: whoever receives a block verifies it.
+//! So leaves can be read and trusted without hashing the data, and any block proves itself by its leaf: bytes that
+//! rotted are found when they are read.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::{fmt, io};
 
 use kollator_core::id::{ChunkId, Digest};
-use kollator_core::merkle::VerifiedChunk;
+use kollator_core::merkle::{self, BLOCK_LEN, VerifiedChunk};
 use kollator_core::store::{CACHE_FOOTER_LEN, cached_len};
 use sha2::{Digest as _, Sha256};
 
@@ -51,34 +52,73 @@ pub(super) fn trailer(chunk: &VerifiedChunk) -> Vec<u8> {
     [&leaves[..], &header, &digest].concat()
 }
 
+/// Why a file gives no data.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is not as it was written.
+    Rotten(String),
+    /// The disk refuses, or there is no such part.
+    Failed(String),
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<&str> for Unreadable {
+    fn from(why: &str) -> Self {
+        Self::Failed(why.to_owned())
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Rotten(why) | Self::Failed(why)) = self;
+        f.write_str(why)
+    }
+}
+
 /// The leaf hashes in the chunk's file.
 ///
 /// # Errors
 /// What is wrong with the file, if it is not whole.
-pub(super) fn read_leaves(file: &File, chunk: ChunkId) -> Result<Vec<Digest>, String> {
-    let length = file.metadata().map_err(|error| error.to_string())?.len();
+pub(super) fn read_leaves(file: &File, chunk: ChunkId) -> Result<Vec<Digest>, Unreadable> {
+    let length = file.metadata()?.len();
     if length != cached_len(chunk) {
-        return Err(format!("{length} bytes instead of {}", cached_len(chunk)));
+        return Err(Unreadable::Rotten(format!("{length} bytes instead of {}", cached_len(chunk))));
     }
     let mut trailer = vec![0; usize::from(chunk.blocks()) * DIGEST_LEN + FOOTER_LEN];
-    file.read_exact_at(&mut trailer, u64::from(chunk.length())).map_err(|error| error.to_string())?;
+    file.read_exact_at(&mut trailer, u64::from(chunk.length()))?;
     let (leaves, footer) = trailer.split_at(trailer.len() - FOOTER_LEN);
     let header = header(chunk);
     if footer[..HEADER_LEN] != header || footer[HEADER_LEN..] != digest(&header, leaves) {
-        return Err("its leaf hashes are not as they were written".into());
+        return Err(Unreadable::Rotten("its leaf hashes are not as they were written".into()));
     }
     let leaves = leaves.chunks_exact(DIGEST_LEN);
     Ok(leaves.map(|leaf| Digest(leaf.try_into().expect("chunks of that size"))).collect())
 }
 
-/// The bytes of `count` blocks from `first` on.
+/// The bytes of `count` blocks from `first` on, if they are those of `leaves`, the chunk's leaf hashes.
 ///
 /// # Errors
-/// What is wrong with the file, if it has no such bytes, or with the range.
-pub(super) fn read_blocks(file: &File, chunk: ChunkId, first: u16, count: u16) -> Result<Vec<u8>, String> {
+/// What is wrong with the file or with the range.
+pub(super) fn read_blocks(
+    file: &File,
+    chunk: ChunkId,
+    leaves: &[Digest],
+    first: u16,
+    count: u16,
+) -> Result<Vec<u8>, Unreadable> {
     let length = chunk.range_len(first, count).ok_or("the chunk has no such blocks")?;
-    let offset = u64::from(first) * u64::from(kollator_core::merkle::BLOCK_LEN);
-    read_exact_at(file, length as usize, offset).map_err(|error| error.to_string())
+    let offset = u64::from(first) * u64::from(BLOCK_LEN);
+    let bytes = read_exact_at(file, length as usize, offset)?;
+    let right = &leaves[usize::from(first)..][..usize::from(count)];
+    match merkle::leaves(&bytes).iter().zip(right).position(|(found, right)| found != right) {
+        None => Ok(bytes),
+        Some(at) => Err(Unreadable::Rotten(format!("block {} is not as it was written", usize::from(first) + at))),
+    }
 }
 
 fn header(chunk: ChunkId) -> [u8; HEADER_LEN] {

@@ -48,8 +48,7 @@ impl StoreDriver {
         async move {
             let (ticket, outcome) = match effect {
                 Effect::CacheRead { ticket, chunk, part } => {
-                    let read = move |cache: &CacheDir| cache.read(chunk, part).map(Outcome::Read);
-                    (ticket, driver.on_disk(read).await)
+                    (ticket, Ok(driver.on_disk(move |cache| cache.read(chunk, part)).await))
                 }
                 Effect::CacheWrite { ticket, chunk } => {
                     let write = move |cache: &CacheDir| cache.write(&chunk).map(|()| Outcome::Done);
@@ -60,10 +59,10 @@ impl StoreDriver {
                     (ticket, driver.on_disk(remove).await)
                 }
                 Effect::FetchChunk { ticket, chunk } => {
-                    (ticket, driver.fetch_chunk(chunk).await.map(Outcome::Chunk))
+                    (ticket, driver.fetch_chunk(chunk).await)
                 }
                 Effect::FetchTorrent { ticket, info_hash } => {
-                    (ticket, driver.fetch_torrent(info_hash).await.map(Outcome::Torrent))
+                    (ticket, driver.fetch_torrent(info_hash).await)
                 }
                 Effect::PutChunk { ticket, chunk } => {
                     let put = driver.put(Key::Chunk(chunk.id()), chunk.data().clone(), PutMode::Create);
@@ -85,21 +84,26 @@ impl StoreDriver {
         self.0.blocking.run(move || work(&inner.cache)).await
     }
 
-    async fn fetch_chunk(&self, chunk: ChunkId) -> Result<Option<VerifiedChunk>, DiskError> {
-        let Some(body) = self.0.backing.get(Key::Chunk(chunk)).await? else { return Ok(None) };
+    async fn fetch_chunk(&self, chunk: ChunkId) -> Result<Outcome, DiskError> {
+        let key = Key::Chunk(chunk);
+        let Some(body) = self.0.backing.get(key).await? else { return Ok(Outcome::Chunk(None)) };
         let verified = self.0.blocking.run(move || VerifiedChunk::verify(chunk, body)).await;
-        let verified = verified.ok_or_else(|| self.condemn(Key::Chunk(chunk), &"its bytes are not the chunk"))?;
-        Ok(Some(verified))
+        Ok(match verified {
+            Some(verified) => Outcome::Chunk(Some(verified)),
+            None => Outcome::Corrupt(self.condemn(key, &"its bytes are not the chunk")),
+        })
     }
 
-    async fn fetch_torrent(&self, info_hash: InfoHash) -> Result<Option<Bytes>, DiskError> {
+    async fn fetch_torrent(&self, info_hash: InfoHash) -> Result<Outcome, DiskError> {
         let key = Key::Torrent(info_hash);
-        let Some(ko) = self.0.backing.get(key).await? else { return Ok(None) };
-        match self.0.blocking.run(move || Metainfo::parse(ko)).await {
-            Ok(metainfo) if metainfo.info_hash() == info_hash => Ok(Some(metainfo.raw().clone())),
-            Ok(other) => Err(self.condemn(key, &format_args!("it is the share {}", other.info_hash()))),
-            Err(error) => Err(self.condemn(key, &error)),
-        }
+        let Some(ko) = self.0.backing.get(key).await? else { return Ok(Outcome::Torrent(None)) };
+        Ok(match self.0.blocking.run(move || Metainfo::parse(ko)).await {
+            Ok(metainfo) if metainfo.info_hash() == info_hash => Outcome::Torrent(Some(metainfo.raw().clone())),
+            Ok(other) => {
+                Outcome::Corrupt(self.condemn(key, &format_args!("it is the share {}", other.info_hash())))
+            }
+            Err(error) => Outcome::Corrupt(self.condemn(key, &error)),
+        })
     }
 
     async fn put(&self, key: Key, body: Bytes, mode: PutMode) -> Result<(), DiskError> {

@@ -84,7 +84,7 @@ pub enum Fact<'a> {
         /// How many connections its WebRTC stack has for it.
         channels: usize,
     },
-    /// A peer's disk or a worker's cache will return wrong bytes: what it serves may look like a lie.
+    /// A peer's disk will return wrong bytes: what it serves may look like a lie.
     DiskSpoilt,
     /// The backing store has this object from now on.
     Backed(Key),

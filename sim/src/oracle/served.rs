@@ -1,7 +1,6 @@
-//! What a worker hands out is the truth when its machine speaks it: leaf hashes always, blocks as long as its
-//! cache returns what was written (blocks that rot there are for the receiver to find).
+//! What a worker hands out is the truth when its machine speaks it, leaf hashes and blocks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kollator_core::id::ChunkId;
 use kollator_core::merkle::leaves;
@@ -15,7 +14,6 @@ use crate::world::{Kind, Truth};
 #[derive(Default)]
 pub(super) struct Served {
     asked: BTreeMap<(usize, ConnId, RequestId), ChunkId>,
-    spoilt: BTreeSet<usize>,
 }
 
 impl Oracle for Served {
@@ -26,7 +24,6 @@ impl Oracle for Served {
     fn observe(&mut self, event: &WorldEvent<'_>, truth: &Truth) -> Result<(), String> {
         let node = event.node;
         match &event.fact {
-            Fact::DiskSpoilt => _ = self.spoilt.insert(node),
             Fact::Crashed => self.asked.retain(|(whose, ..), _| *whose != node),
             Fact::FrameHeard {
                 conn,
@@ -38,7 +35,7 @@ impl Oracle for Served {
                     let chunk = self.asked.get(&(node, *conn, *request)).ok_or("answered what nobody asked")?;
                     let count = data.len().div_ceil(16 * 1024) as u16;
                     let right = truth.range_of(*chunk, *first, count);
-                    if !self.spoilt.contains(&node) && right.as_ref() != Some(data) {
+                    if right.as_ref() != Some(data) {
                         return Err(format!("served wrong bytes of {chunk:?} from block {first}"));
                     }
                 }

@@ -355,7 +355,8 @@ impl World {
                 PartData::Blocks(blocks) => PartData::Blocks(blocks.iter().map(|byte| !byte).collect()),
             });
         }
-        self.fail(Fault::Rot)
+        self.journal.fault(self.now, Fault::Rot);
+        Outcome::Corrupt(DiskError("it is not as it was written".into()))
     }
 
     fn write(&mut self, ticket: Ticket, chunk: ChunkId) {
