@@ -1,13 +1,21 @@
 //! A worker and its front, told what happens one input at a time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kollator_core::auth::{Gate, SharedKey};
-use kollator_core::id::{Digest, PeerId};
+use kollator_core::id::{ChunkId, Digest, InfoHash, PeerId};
 use kollator_core::machine::{Instant, Machine};
-use kollator_core::node::io::{LinkCommand, LinkEvent};
-use kollator_core::node::worker::{Worker, WorkerConfig, WorkerInput, WorkerOutput};
+use kollator_core::merkle::{VerifiedChunk, height_for, leaves, root, sha256};
+use kollator_core::node::io::{DiskError, LinkCommand, LinkEvent, Ticket};
+use kollator_core::node::worker::{
+    Ask, AskError, AskId, MAX_ASK_BLOCKS, Told, Worker, WorkerConfig, WorkerInput, WorkerOutput,
+};
+use kollator_core::store::{Effect, EffectDone, Outcome, StoreError};
 use kollator_core::wire::signal::{Bootstrap, FromFront, Role, ToFront, WorkerHello};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 const START: u64 = 1_767_225_600_000;
 
@@ -20,19 +28,38 @@ struct Stage {
     worker: Worker,
     dialled: Vec<usize>,
     said: Vec<ToFront>,
+    effects: Vec<Effect>,
+    told: Vec<(u64, Result<Told, AskError>)>,
     drained: bool,
 }
 
 impl Stage {
     /// A worker that is dialling the first of its fronts.
     fn new(fronts: usize) -> Self {
+        Self::holding(fronts, &[])
+    }
+
+    /// The same with chunks in its cache.
+    fn holding(fronts: usize, chunks: &[ChunkId]) -> Self {
         let (name, http) = ("w1".to_owned(), "http://w1:8081".to_owned());
         let mut config = WorkerConfig::new(PeerId(Digest([1; 32])), name, http, key(), START, 5);
         (config.fronts, config.region) = (fronts, "eu-west".to_owned());
-        let worker = Worker::new(config);
-        let mut stage = Self { now: Instant::ZERO, worker, dialled: Vec::new(), said: Vec::new(), drained: false };
+        let mut worker = Worker::new(config);
+        worker.recovered(chunks.iter().map(|chunk| (*chunk, Duration::ZERO)));
+        let (dialled, said, effects, told) = Default::default();
+        let mut stage = Self { now: Instant::ZERO, worker, dialled, said, effects, told, drained: false };
         stage.tell(WorkerInput::Wake);
         stage
+    }
+
+    fn ask(&mut self, id: u64, ask: Ask) {
+        self.tell(WorkerInput::Ask { id: AskId(id), ask });
+    }
+
+    /// The driver has done the oldest effect.
+    fn done(&mut self, outcome: Outcome) {
+        let ticket = ticket_of(&self.effects.remove(0));
+        self.tell(WorkerInput::Store(EffectDone { ticket, outcome }));
     }
 
     fn tell(&mut self, input: WorkerInput) {
@@ -43,6 +70,8 @@ impl Stage {
                 WorkerOutput::Link(LinkCommand::Send { text }) => {
                     self.said.push(ToFront::parse(text.as_bytes()).expect("the protocol"));
                 }
+                WorkerOutput::Store(effect) => self.effects.push(effect),
+                WorkerOutput::Told { id, result } => self.told.push((id.0, result)),
                 WorkerOutput::Drained => self.drained = true,
                 _ => {}
             }
@@ -82,6 +111,30 @@ impl Stage {
         self.now = until;
     }
 }
+
+const fn ticket_of(effect: &Effect) -> Ticket {
+    match effect {
+        Effect::CacheRead { ticket, .. }
+        | Effect::CacheWrite { ticket, .. }
+        | Effect::CacheRemove { ticket, .. }
+        | Effect::FetchChunk { ticket, .. }
+        | Effect::FetchTorrent { ticket, .. }
+        | Effect::PutChunk { ticket, .. }
+        | Effect::PutTorrent { ticket, .. }
+        | Effect::Exists { ticket, .. } => *ticket,
+    }
+}
+
+/// A chunk of `length` bytes that depend on `n`.
+fn chunk(n: u8, length: u32) -> VerifiedChunk {
+    let data: Bytes = (0..length).map(|i| (i % 251) as u8 ^ n).collect();
+    let hashes = leaves(&data);
+    let height = height_for(hashes.len() as u64);
+    let id = ChunkId::new(root(&hashes, height, Digest::default()), length, height).expect("a legal length");
+    VerifiedChunk::verify(id, data).expect("its own bytes")
+}
+
+const BUSY: Result<Told, AskError> = Err(AskError::Store(StoreError::Busy));
 
 #[test]
 fn a_probe_is_answered_and_a_front_that_stops_probing_is_left() {
@@ -142,5 +195,124 @@ fn a_hello_says_where_the_worker_is_and_is_fresh_after_days_and_a_stepped_clock(
         stage.redial();
         let hello = stage.welcome();
         assert_eq!(gate.admit(days, &hello.name, hello.timestamp_ms, &hello.mac), Ok(()), "set back by {back} ms");
+    }
+}
+
+#[test]
+fn asks_are_answered_from_the_store() {
+    let mut stage = Stage::new(1);
+    let whole = chunk(1, 70_000);
+    stage.ask(7, Ask::Blocks { chunk: whole.id(), first: 3, count: 2 });
+    assert!(matches!(stage.effects[..], [Effect::FetchChunk { chunk, .. }] if chunk == whole.id()));
+    assert_eq!(stage.told, []);
+    stage.done(Outcome::Chunk(Some(whole.clone())));
+    assert_eq!(stage.told, [(7, Ok(Told::Blocks(whole.data().slice(3 * 16_384..))))]);
+    assert_eq!((stage.worker.bytes_told(), stage.worker.bytes_served()), (70_000 - 3 * 16_384, 0));
+
+    stage = Stage::new(1);
+    let (ko, name) = (Bytes::from_static(b"ko"), InfoHash(sha256(b"ko")));
+    stage.ask(1, Ask::Torrent(name));
+    stage.ask(2, Ask::Has(whole.id()));
+    stage.done(Outcome::Torrent(Some(ko.clone())));
+    stage.done(Outcome::Exists(true));
+    stage.ask(3, Ask::Torrent(name));
+    stage.ask(4, Ask::Has(whole.id()));
+    let answers = [Told::Torrent(Some(ko)), Told::Has(true)].map(Ok);
+    let expected: Vec<_> = (1..).zip(answers.iter().chain(&answers).cloned()).collect();
+    assert_eq!(stage.told, expected);
+    assert_eq!(stage.effects.len(), 0, "the store remembers both");
+    assert_eq!(stage.worker.store().stats().backing_requests, 2);
+}
+
+#[test]
+fn what_cannot_be_answered_is_refused_with_the_reason() {
+    let mut stage = Stage::new(1);
+    let whole = chunk(1, 70_000);
+    stage.ask(1, Ask::Blocks { chunk: whole.id(), first: 0, count: MAX_ASK_BLOCKS + 1 });
+    for (id, first, count) in [(2, 4, 2), (3, 5, 1), (4, 0, 0), (5, u16::MAX, 2)] {
+        stage.ask(id, Ask::Blocks { chunk: whole.id(), first, count });
+    }
+    let missing = Err(AskError::Store(StoreError::NotFound));
+    assert_eq!(stage.told.remove(0), (1, Err(AskError::TooMuch)));
+    assert_eq!(stage.told, [2, 3, 4, 5].map(|id| (id, missing.clone())));
+    assert_eq!(stage.effects.len(), 0);
+
+    stage.told.clear();
+    stage.ask(1, Ask::Blocks { chunk: whole.id(), first: 0, count: 1 });
+    stage.done(Outcome::Chunk(None));
+    stage.ask(2, Ask::Blocks { chunk: whole.id(), first: 0, count: 1 });
+    stage.done(Outcome::Corrupt(DiskError("rotten".into())));
+    let failed = Err(AskError::Store(StoreError::Failed("rotten".into())));
+    assert_eq!(stage.told, [(1, missing), (2, failed)]);
+    let stats = stage.worker.store().stats();
+    assert_eq!((stats.backing_requests, stats.backing_errors), (2, 1));
+}
+
+#[test]
+fn a_worker_that_drains_finishes_open_asks_and_takes_no_others() {
+    let mut stage = Stage::new(1);
+    stage.ask(1, Ask::Has(chunk(1, 1).id()));
+    stage.tell(WorkerInput::Drain);
+    stage.ask(2, Ask::Has(chunk(2, 1).id()));
+    stage.ask(3, Ask::ClearCache);
+    assert_eq!(stage.told, [2, 3].map(|id| (id, Err(AskError::Leaving))));
+    assert!(!stage.drained);
+    stage.done(Outcome::Exists(false));
+    assert_eq!(stage.told.last(), Some(&(1, Ok(Told::Has(false)))));
+    assert!(stage.drained);
+}
+
+#[test]
+fn a_cache_is_cleared_of_what_nobody_reads() {
+    let chunks = [1, 2, 3].map(|n| chunk(n, 100).id());
+    let mut stage = Stage::holding(1, &chunks);
+    stage.ask(1, Ask::Blocks { chunk: chunks[1], first: 0, count: 1 });
+    stage.ask(2, Ask::ClearCache);
+    assert_eq!(stage.told, [(2, Ok(Told::Cleared { chunks: 2 }))]);
+    let removed: BTreeSet<ChunkId> = stage
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::CacheRemove { chunk, .. } => Some(*chunk),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(removed, BTreeSet::from([chunks[0], chunks[2]]));
+    assert_eq!(stage.worker.store().cached().collect::<Vec<_>>(), [chunks[1]]);
+    while !stage.effects.is_empty() {
+        let is_read = matches!(stage.effects[0], Effect::CacheRead { .. });
+        stage.done(if is_read { Outcome::Failed(DiskError("gone".into())) } else { Outcome::Done });
+        stage.effects.retain(|effect| !matches!(effect, Effect::FetchChunk { .. }));
+    }
+    assert_eq!(stage.worker.store().stats().cache.bytes, 0);
+}
+
+proptest! {
+    /// However asks and answers mix: each gets one answer, and no more are open than the limit.
+    #[test]
+    fn every_ask_is_answered_once_and_few_are_open(steps in vec(any::<Option<u8>>(), 1..300)) {
+        let mut stage = Stage::new(1);
+        let limit = 64;
+        let mut asked = 0;
+        for step in steps {
+            match step {
+                Some(n) => {
+                    let open = stage.worker.open_asks();
+                    stage.ask(asked, Ask::Has(ChunkId::new(sha256(&[n]), 1, 0).expect("legal")));
+                    prop_assert_eq!(open == limit, stage.told.last() == Some(&(asked, BUSY)));
+                    asked += 1;
+                }
+                None if stage.effects.is_empty() => {}
+                None => stage.done(Outcome::Exists(false)),
+            }
+            prop_assert!(stage.worker.open_asks() <= limit);
+        }
+        while !stage.effects.is_empty() {
+            stage.done(Outcome::Exists(false));
+        }
+        prop_assert_eq!(stage.worker.open_asks(), 0);
+        let answered: BTreeSet<u64> = stage.told.iter().map(|(id, _)| *id).collect();
+        prop_assert_eq!(answered.len() as u64, asked);
+        prop_assert_eq!(stage.told.len() as u64, asked);
     }
 }

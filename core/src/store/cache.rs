@@ -248,6 +248,16 @@ impl Cache {
         self.leaving.get_mut(&chunk).expect("only a removal gets stuck").stuck = stuck;
     }
 
+    /// Adds to `victims` every chunk that nobody is reading or writing.
+    pub fn clear(&mut self, victims: &mut Vec<ChunkId>) {
+        let from = victims.len();
+        let evictable = self.entries.iter().rev().filter(|(_, entry)| entry.is_evictable());
+        victims.extend(evictable.map(|(&chunk, _)| chunk));
+        for chunk in &victims[from..] {
+            self.leave(chunk);
+        }
+    }
+
     /// Adds to `victims` the chunks that nobody used for the maximum age. Pinned ones stay.
     pub fn expire(&mut self, now: Instant, victims: &mut Vec<ChunkId>) {
         let evictable = self.entries.iter().rev().filter(|(_, entry)| entry.is_evictable());

@@ -2,6 +2,8 @@
 //!
 //! It never acknowledges a chunk before the backing store has it, and never holds more bytes than its limits say.
 
+mod clear;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -10,8 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use lru::LruCache;
 
+use super::answer::{Answer, StoreError};
 use super::cache::{Cache, CacheStats, Pin, Room};
-use super::effect::{Effect, EffectDone, Key, Outcome, Part, PartData};
+use super::effect::{Effect, EffectDone, Key, Outcome, Part};
 use super::torrents::Torrents;
 use super::{MAX_KO_LEN, cached_len};
 use crate::id::{ChunkId, InfoHash};
@@ -76,53 +79,6 @@ pub enum Output {
     Fault(Fault),
 }
 
-/// The answer to one ticket. Each ticket gets exactly one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// To [`Store::read`].
-    Data {
-        /// Of the question.
-        ticket: Ticket,
-        /// What was read.
-        result: Result<PartData, StoreError>,
-    },
-    /// To [`Store::put`] and [`Store::put_torrent`]: the backing store has it.
-    Stored {
-        /// Of the question.
-        ticket: Ticket,
-        /// Whether it worked. After [`StoreError::Failed`] it may be stored nevertheless.
-        result: Result<(), StoreError>,
-    },
-    /// To [`Store::contains`].
-    Contains {
-        /// Of the question.
-        ticket: Ticket,
-        /// Whether the backing store has it.
-        result: Result<bool, StoreError>,
-    },
-    /// To [`Store::torrent`].
-    Torrent {
-        /// Of the question.
-        ticket: Ticket,
-        /// The `.ko`, if the backing store has it.
-        result: Result<Option<Bytes>, StoreError>,
-    },
-}
-
-/// Why the store could not do it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// The backing store has no such chunk, or the chunk has no such part.
-    #[error("not found")]
-    NotFound,
-    /// A limit is reached; later it may work.
-    #[error("busy")]
-    Busy,
-    /// The disk or the backing store failed.
-    #[error("{0}")]
-    Failed(String),
-}
-
 /// An effect that failed. Displays as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -153,6 +109,10 @@ pub struct Stats {
     pub stored: u64,
     /// Bytes of them.
     pub stored_bytes: u64,
+    /// Requests to the backing store that were begun, a driver's own retries not counted.
+    pub backing_requests: u64,
+    /// Those of them that failed or found what could not be used.
+    pub backing_errors: u64,
     /// Effects that failed.
     pub faults: u64,
     /// Those of them that found cached bytes to be others than were written.
@@ -232,6 +192,12 @@ enum Pending {
     FetchTorrent(InfoHash),
     PutTorrent { ticket: Ticket, info_hash: InfoHash, ko: Bytes },
     Exists { ticket: Ticket, chunk: ChunkId },
+}
+
+impl Pending {
+    const fn is_of_cache(&self) -> bool {
+        matches!(self, Self::CacheRead { .. } | Self::CacheWrite(_) | Self::CacheRemove(_))
+    }
 }
 
 impl Store {
@@ -379,6 +345,8 @@ impl Store {
     /// If there is no such effect in flight, or the outcome is of another kind of effect.
     pub fn done(&mut self, now: Instant, done: EffectDone) {
         let pending = self.pending.remove(&done.ticket).expect("an effect in flight");
+        let failed = matches!(done.outcome, Outcome::Failed(_) | Outcome::Corrupt(_));
+        self.stats.backing_errors += u64::from(failed && !pending.is_of_cache());
         match (pending, done.outcome) {
             (Pending::CacheRead { pin, chunk, ticket, part }, outcome) => {
                 self.cache_read(pin, chunk, ticket, part, outcome);
@@ -768,6 +736,7 @@ impl Store {
     fn start(&mut self, pending: Pending, effect: impl FnOnce(Ticket) -> Effect) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
+        self.stats.backing_requests += u64::from(!pending.is_of_cache());
         self.pending.insert(ticket, pending);
         self.outbox.push(Output::Effect(effect(ticket)));
     }

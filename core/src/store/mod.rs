@@ -2,13 +2,15 @@
 //!
 //! Decides what is cached, fetched, evicted and acknowledged; the disk and S3 are the driver's.
 
+mod answer;
 pub mod cache;
 mod effect;
 mod machine;
 mod torrents;
 
+pub use answer::{Answer, StoreError};
 pub use effect::{Effect, EffectDone, Key, Outcome, Part, PartData};
-pub use machine::{Answer, Config, Fault, Output, Stats, Store, StoreError};
+pub use machine::{Config, Fault, Output, Stats, Store};
 
 use crate::id::ChunkId;
 

@@ -3,6 +3,7 @@
 //! [`peer`] and [`worker`] are generic over the network and the WebRTC transport, so that production and the
 //! simulator run the same wiring. They decide nothing about the protocol.
 
+pub mod asker;
 mod lanes;
 pub mod peer;
 mod tasks;

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
+use super::asker::{Answers, Asker};
 use super::lanes;
 use super::tasks::Tasks;
 use crate::blocking::Blocking;
@@ -51,6 +52,7 @@ pub struct WorkerOptions {
 /// A running worker. Dropped, it stops at once without a word to anyone; see [`WorkerNode::drain`].
 pub struct WorkerNode {
     handle: Handle<Worker>,
+    asker: Asker,
     task: JoinHandle<()>,
 }
 
@@ -84,12 +86,15 @@ impl WorkerNode {
         tasks.spawn(tell_time(handle.clone()));
         let hash = |(ticket, data): (Ticket, Bytes)| (ticket, HashedBlocks::compute(data));
         let hashed = |(ticket, blocks)| WorkerInput::Hashed { ticket, blocks };
+        let answers = Answers::default();
+        let asker = Asker::new(handle.clone(), &answers, config.max_asks);
         let host = WorkerHost {
             link: Link::new(net, fronts, handle.sink(WorkerInput::Link)),
             transport,
             hash: lanes::start(&tasks, &blocking, hash, &handle.sink(hashed)),
             stored: handle.sink(WorkerInput::Store),
             store,
+            answers,
             tasks,
         };
         let mut worker = Worker::new(config);
@@ -99,13 +104,19 @@ impl WorkerNode {
             // Late is no worse than never: the process is about to exit.
             let _ = timeout(GRACE, host.transport.idle()).await;
         }));
-        Ok(Self { handle, task })
+        Ok(Self { handle, asker, task })
     }
 
     /// The machine, to look at.
     #[must_use]
     pub const fn handle(&self) -> &Handle<Worker> {
         &self.handle
+    }
+
+    /// The way to ask it for what it stores.
+    #[must_use]
+    pub const fn asker(&self) -> &Asker {
+        &self.asker
     }
 
     /// Takes no new work, finishes what is open, for at most `limit`, and stops.
@@ -146,6 +157,7 @@ struct WorkerHost<N: Net, T> {
     store: StoreDriver,
     stored: EventSink<EffectDone>,
     hash: mpsc::UnboundedSender<(Ticket, Bytes)>,
+    answers: Answers,
     tasks: Tasks,
 }
 
@@ -166,6 +178,7 @@ impl<N: Net, T: Transport> Host<Worker> for WorkerHost<N, T> {
                     return ControlFlow::Break(());
                 }
             }
+            WorkerOutput::Told { id, result } => self.answers.tell(id, result),
             WorkerOutput::Event(event) => log(event),
             WorkerOutput::Drained => return ControlFlow::Break(()),
         }

@@ -504,6 +504,7 @@ impl World {
                     WorkerOutput::Store(effect) => self.store_command(node, effect),
                     WorkerOutput::Hash { ticket, data } => self.hash_command(node, ticket, data),
                     WorkerOutput::Event(event) => self.journal.trace.text(&event),
+                    WorkerOutput::Told { .. } => unreachable!("nobody speaks HTTP in this world"),
                     WorkerOutput::Drained => {}
                 }
             }

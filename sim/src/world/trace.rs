@@ -26,6 +26,10 @@ impl Trace {
             }
             WorkerInput::Hashed { ticket, .. } => self.word(ticket.0),
             WorkerInput::Clock { unix_ms } => self.word(*unix_ms),
+            WorkerInput::Ask { id, ask } => {
+                self.word(id.0);
+                self.text(ask);
+            }
             WorkerInput::Drain => self.word(2),
         }
     }

@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 
-use crate::id::{InfoHash, PeerId};
+use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::merkle::HashedBlocks;
 use crate::node::io::{LinkCommand, LinkEvent, Ticket};
 use crate::rtc::{RtcCommand, RtcEvent};
-use crate::store::{Effect, EffectDone};
+use crate::store::{Effect, EffectDone, StoreError};
+
+/// Most blocks in one [`Ask::Blocks`].
+pub const MAX_ASK_BLOCKS: u16 = 16;
 
 /// What can happen to a worker.
 #[derive(Clone, Debug)]
@@ -32,6 +35,13 @@ pub enum WorkerInput {
         /// Unix milliseconds.
         unix_ms: u64,
     },
+    /// Someone asks other than over a data channel: [`WorkerOutput::Told`].
+    Ask {
+        /// Returned in the answer.
+        id: AskId,
+        /// What.
+        ask: Ask,
+    },
     /// Take no new work, finish what is open, then say [`WorkerOutput::Drained`].
     Drain,
 }
@@ -52,10 +62,71 @@ pub enum WorkerOutput {
         /// Whole blocks but for a chunk's last.
         data: Bytes,
     },
+    /// The answer to an ask. Each gets exactly one.
+    Told {
+        /// Of the ask.
+        id: AskId,
+        /// The answer, or why there is none.
+        result: Result<Told, AskError>,
+    },
     /// For the log.
     Event(WorkerEvent),
     /// Nothing is open any more: the process may exit.
     Drained,
+}
+
+/// The driver's own number for an ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// What can be asked of a worker other than over a data channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The `.ko` of a share: [`Told::Torrent`].
+    Torrent(InfoHash),
+    /// Whether a chunk is stored for good: [`Told::Has`].
+    Has(ChunkId),
+    /// Blocks of a chunk: [`Told::Blocks`].
+    Blocks {
+        /// The chunk.
+        chunk: ChunkId,
+        /// First block.
+        first: u16,
+        /// How many, at most [`MAX_ASK_BLOCKS`].
+        count: u16,
+    },
+    /// Empty the cache of whatever nobody is reading or writing: [`Told::Cleared`].
+    ClearCache,
+}
+
+/// The answer to an [`Ask`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The `.ko`, if it is stored.
+    Torrent(Option<Bytes>),
+    /// Whether it is.
+    Has(bool),
+    /// The bytes, verified.
+    Blocks(Bytes),
+    /// So many chunks are leaving the cache. They can be read all the same: they are stored for good.
+    Cleared {
+        /// How many.
+        chunks: usize,
+    },
+}
+
+/// Why an [`Ask`] has no answer. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The worker is about to leave.
+    #[error("this worker is about to leave")]
+    Leaving,
+    /// More than [`MAX_ASK_BLOCKS`] at once.
+    #[error("more than {MAX_ASK_BLOCKS} blocks at once")]
+    TooMuch,
+    /// The store says no, or too many asks are open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What a worker tells its log.

@@ -4,6 +4,7 @@
 //! together in memory, stores it, and acknowledges it once the backing store has it. It never acknowledges
 //! before, and never keeps a byte that did not prove itself.
 
+mod asking;
 mod clock;
 mod io;
 mod keeping;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lru::LruCache;
 
+use self::asking::Asking;
 use self::clock::ProofClock;
 pub use self::io::*;
 use self::keeping::{Keeping, Stage};
@@ -79,6 +81,8 @@ pub struct WorkerConfig {
     pub store: crate::store::Config,
     /// Limits on serving.
     pub upload: UploadConfig,
+    /// Most asks open at once that did not come over a data channel; more are turned down as busy.
+    pub max_asks: usize,
 }
 
 impl WorkerConfig {
@@ -99,6 +103,7 @@ impl WorkerConfig {
             max_pulling: 16 << 20,
             store: crate::store::Config { max_memory: 40 << 20, ..crate::store::Config::default() },
             upload: UploadConfig { lane: UPLOAD_LANE, ..UploadConfig::default() },
+            max_asks: 64,
         }
     }
 }
@@ -136,6 +141,7 @@ enum Question {
     Check(KeepingId),
     PutFile { keeping: KeepingId, bytes: u64 },
     PutMetainfo(KeepingId),
+    Asked(AskId),
 }
 
 /// The machine. See the module's documentation. Its first input is a [`WorkerInput::Wake`].
@@ -159,6 +165,7 @@ pub struct Worker {
     keepings: BTreeMap<KeepingId, Keeping>,
     next_keeping: KeepingId,
     questions: BTreeMap<Ticket, Question>,
+    asking: Asking,
     piece_counts: LruCache<InfoHash, u32>,
     banned: BTreeSet<PeerId>,
     next_slot: u32,
@@ -203,6 +210,7 @@ impl Worker {
             keepings: BTreeMap::new(),
             next_keeping: 0,
             questions: BTreeMap::new(),
+            asking: Asking::default(),
             piece_counts: LruCache::new(REMEMBERED_SHARES),
             banned: BTreeSet::new(),
             next_slot: 0,
@@ -239,7 +247,7 @@ impl Worker {
         (self.conns.len(), self.sessions_served)
     }
 
-    /// Bytes of blocks served so far.
+    /// Bytes of blocks served over data channels so far.
     #[must_use]
     pub const fn bytes_served(&self) -> u64 {
         self.upload.bytes_served()
@@ -484,10 +492,12 @@ impl Worker {
     fn answer(&mut self, now: Instant, answer: Answer) {
         use crate::store::PartData;
         match answer {
-            Answer::Data { ticket, result } => match result {
-                Ok(PartData::Blocks(data)) => self.upload.read(ticket, Ok(data)),
-                Ok(PartData::Leaves(leaves)) => self.upload.read_leaves(ticket, Ok(leaves)),
-                Err(error) => self.upload.read(ticket, Err(reason_of(&error))),
+            Answer::Data { ticket, result } => match (self.questions.remove(&ticket), result) {
+                (Some(Question::Asked(id)), result) => self.read_for(id, result),
+                (Some(other), _) => unreachable!("no read was asked for {other:?}"),
+                (None, Ok(PartData::Blocks(data))) => self.upload.read(ticket, Ok(data)),
+                (None, Ok(PartData::Leaves(leaves))) => self.upload.read_leaves(ticket, Ok(leaves)),
+                (None, Err(error)) => self.upload.read(ticket, Err(reason_of(&error))),
             },
             Answer::Stored { ticket, result } => match self.questions.remove(&ticket) {
                 Some(Question::Put(chunk)) => {
@@ -503,6 +513,7 @@ impl Worker {
             Answer::Contains { ticket, result } => match self.questions.remove(&ticket) {
                 Some(Question::Offered(chunk)) => self.checked(chunk, result),
                 Some(Question::Check(id)) => self.check_answered(now, id, result),
+                Some(Question::Asked(id)) => self.tell(id, result.map(Told::Has)),
                 other => unreachable!("no look-up was asked for {other:?}"),
             },
             Answer::Torrent { ticket, result } => self.torrent_answered(ticket, result),
@@ -536,6 +547,7 @@ impl Worker {
                 Ok(None) => self.fetch_metainfo(id),
                 Err(error) => self.end_keeping(id, Err(reason_of(&error))),
             },
+            Some(Question::Asked(id)) => self.tell(id, result.map(Told::Torrent)),
             other => unreachable!("no .ko was asked for {other:?}"),
         }
     }
@@ -697,6 +709,7 @@ impl Machine for Worker {
             WorkerInput::Store(done) => self.store.done(now, done),
             WorkerInput::Hashed { ticket, blocks } => self.pull.hashed(now, ticket, blocks),
             WorkerInput::Clock { unix_ms } => self.clock.set(now, unix_ms),
+            WorkerInput::Ask { id, ask } => self.ask(now, id, ask),
             WorkerInput::Drain => self.drain(),
         }
         self.pump(now);

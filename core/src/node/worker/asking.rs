@@ -1,0 +1,79 @@
+//! What is asked of a worker other than over a data channel, over HTTP that is: answered out of the same store, within
+//! a limit of its own, so that neither kind of reader keeps the other out. It never verifies: what the store hands out
+//! was verified when it was read.
+
+use super::{Ask, AskError, AskId, MAX_ASK_BLOCKS, Question, Told, Worker, WorkerOutput};
+use crate::machine::Instant;
+use crate::store::{Part, PartData, StoreError};
+
+/// What is open, and what was done.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    open: usize,
+    bytes: u64,
+}
+
+impl Worker {
+    /// Bytes of blocks given to those who asked other than over a data channel.
+    #[must_use]
+    pub const fn bytes_told(&self) -> u64 {
+        self.asking.bytes
+    }
+
+    /// Asks waiting for their answer.
+    #[must_use]
+    pub const fn open_asks(&self) -> usize {
+        self.asking.open
+    }
+
+    pub(super) fn ask(&mut self, now: Instant, id: AskId, ask: Ask) {
+        if let Err(error) = self.may_ask(ask) {
+            return self.out.push(WorkerOutput::Told { id, result: Err(error) });
+        }
+        self.asking.open += 1;
+        if ask == Ask::ClearCache {
+            let chunks = self.store.clear_cache(now);
+            return self.tell(id, Ok(Told::Cleared { chunks }));
+        }
+        let ticket = self.question(Question::Asked(id));
+        match ask {
+            Ask::Torrent(info_hash) => self.store.torrent(now, ticket, info_hash),
+            Ask::Has(chunk) => self.store.contains(now, ticket, chunk),
+            Ask::Blocks { chunk, first, count } => {
+                self.store.read(now, ticket, chunk, Part::Blocks { first, count });
+            }
+            Ask::ClearCache => unreachable!("answered above"),
+        }
+    }
+
+    const fn may_ask(&self, ask: Ask) -> Result<(), AskError> {
+        if self.draining {
+            return Err(AskError::Leaving);
+        }
+        if self.asking.open >= self.config.max_asks {
+            return Err(AskError::Store(StoreError::Busy));
+        }
+        match ask {
+            Ask::Blocks { count, .. } if count > MAX_ASK_BLOCKS => Err(AskError::TooMuch),
+            _ => Ok(()),
+        }
+    }
+
+    /// The store has read what was asked for.
+    pub(super) fn read_for(&mut self, id: AskId, result: Result<PartData, StoreError>) {
+        let result = result.map(|data| match data {
+            PartData::Blocks(data) => {
+                self.asking.bytes += data.len() as u64;
+                Told::Blocks(data)
+            }
+            PartData::Leaves(_) => unreachable!("only blocks can be asked for"),
+        });
+        self.tell(id, result);
+    }
+
+    /// Answers an ask that was counted as open.
+    pub(super) fn tell(&mut self, id: AskId, result: Result<Told, StoreError>) {
+        self.asking.open -= 1;
+        self.out.push(WorkerOutput::Told { id, result: result.map_err(AskError::Store) });
+    }
+}
