@@ -10,7 +10,8 @@ use bytes::Bytes;
 use kollator_core::id::Digest;
 use kollator_core::merkle::{height_for, root, sha256, zero_root};
 use kollator_core::metainfo::{
-    MAX_FILES, MAX_PATH_DEPTH, MAX_TOTAL_LENGTH, Metainfo, MetainfoBuilder, Problem, piece_height,
+    MAX_FILES, MAX_PATH_DEPTH, MAX_TOTAL_LENGTH, MAX_URLS, Metainfo, MetainfoBuilder, Problem, piece_height,
+    web_seed_url,
 };
 use kollator_core::wire::frame::MAX_METAINFO;
 use proptest::prelude::*;
@@ -146,6 +147,35 @@ proptest! {
         let full = builder.fronts(&fronts).unwrap().build().unwrap();
         prop_assert_ne!(bare.raw(), full.raw());
         prop_assert_eq!(bare.info_hash(), full.info_hash());
+    }
+
+    /// Whatever keys are around it, and whether there is a list already, one URL or none.
+    #[test]
+    fn a_web_seed_is_added_and_nothing_else_is_changed(
+        keys in proptest::collection::btree_set("[a-z]{1,12}", 0..6), before in 0..4usize,
+    ) {
+        let mut torrent = folder();
+        for key in &keys {
+            if let value @ Value::Dictionary(_) = torrent.at(&[key]) && *value == dictionary([]) {
+                *value = string(key);
+            }
+        }
+        let old: Vec<String> = (0..before).map(|n| format!("http://old/{n}")).collect();
+        torrent.remove("url-list");
+        match before {
+            0 => {}
+            1 => *torrent.at(&["url-list"]) = string(&old[0]),
+            _ => *torrent.at(&["url-list"]) = Value::List(old.iter().map(string).collect()),
+        }
+        let Ok(share) = Metainfo::parse(torrent.encode().into()) else { return Ok(()) };
+        let seed = web_seed_url("http://worker:8081", share.info_hash());
+        let seeded = share.with_web_seed(&seed).unwrap();
+        let all: Vec<Value> = old.iter().chain([&seed]).map(string).collect();
+        *torrent.at(&["url-list"]) = Value::List(all);
+        prop_assert_eq!(&seeded[..], &torrent.encode()[..]);
+        let seeded = Metainfo::parse(seeded).unwrap();
+        prop_assert_eq!(seeded.info_hash(), share.info_hash());
+        prop_assert_eq!(seeded.with_web_seed(&seed).unwrap(), seeded.raw().clone());
     }
 
     #[test]
@@ -506,4 +536,16 @@ fn the_builder_refuses_what_could_not_be_right_and_stays_as_it_was() {
     assert!(MetainfoBuilder::new("..", PIECE).is_err());
     assert!(MetainfoBuilder::new("a", PIECE + 1).is_err());
     assert_eq!(MetainfoBuilder::new("a", PIECE).unwrap().build().unwrap_err().field, "info.file tree");
+}
+
+#[test]
+fn a_web_seed_that_is_none_or_one_too_many_is_refused() {
+    let mut builder = MetainfoBuilder::new("a", PIECE).unwrap();
+    let share = builder.file(&["a"], 1, hashes(0, 1, PIECE)).unwrap().build().unwrap();
+    assert_eq!(share.with_web_seed("no URL").unwrap_err().field, "url-list");
+    let urls: Vec<String> = (0..MAX_URLS).map(|n| format!("http://old/{n}")).collect();
+    let full = builder.url_list(&urls).unwrap().build().unwrap();
+    assert!(matches!(full.with_web_seed("http://new/").unwrap_err().problem, Problem::Limit { .. }));
+    let known = web_seed_url("http://w:1/", share.info_hash());
+    assert_eq!(known, format!("http://w:1/files/{}/", share.info_hash()));
 }

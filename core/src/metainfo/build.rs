@@ -223,7 +223,7 @@ impl MetainfoBuilder {
     }
 }
 
-fn checked_urls<S: AsRef<str>>(
+pub(super) fn checked_urls<S: AsRef<str>>(
     field: &'static str,
     texts: &[S],
     checked: impl Fn(&str) -> Result<String, &'static str>,
@@ -259,7 +259,7 @@ fn write_file(out: &mut Vec<u8>, length: u64, root: Option<&Digest>) {
     out.extend_from_slice(b"ee");
 }
 
-fn write_strings(out: &mut Vec<u8>, strings: &[String]) {
+pub(super) fn write_strings(out: &mut Vec<u8>, strings: &[String]) {
     out.push(b'l');
     for string in strings {
         write_string(out, string.as_bytes());

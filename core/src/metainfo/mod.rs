@@ -9,6 +9,7 @@ mod error;
 pub(crate) mod name;
 mod parse;
 mod recut;
+mod web_seed;
 
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ pub use build::MetainfoBuilder;
 pub use error::{MetainfoError, Problem};
 pub use parse::{MAX_FILES, MAX_PATH_DEPTH, MAX_PIECES, MAX_TOTAL_LENGTH, MAX_URLS};
 pub use recut::file_info_hash;
+pub use web_seed::web_seed_url;
 
 use crate::id::{ChunkId, Digest, InfoHash};
 use crate::merkle::{BLOCK_LEN, MAX_CHUNK_LEN, height_for, leaves, root};

@@ -2,10 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context as _;
-use kollator_core::metainfo::Metainfo;
 use kollator_runtime::disk::{HashedShare, ShareOptions, hash_share};
 
 use crate::Ended;
@@ -20,7 +18,7 @@ pub(crate) async fn run(create: Create) -> anyhow::Result<Ended> {
         hashed = hash(create.path, create.making, Vec::new()) => hashed?,
         signal = signals.next() => return Ok(Ended::Stopped(signal)),
     };
-    write_ko(&create.ko, &hashed.metainfo)?;
+    write_ko(&create.ko, hashed.metainfo.raw())?;
     words::say(&format!("{}: info hash {}", create.ko.display(), hashed.metainfo.info_hash()));
     Ok(Ended::Done)
 }
@@ -46,6 +44,6 @@ pub(crate) async fn hash(path: PathBuf, making: Making, fronts: Vec<String>) -> 
 }
 
 /// Writes a `.ko`.
-pub(crate) fn write_ko(path: &Path, metainfo: &Arc<Metainfo>) -> anyhow::Result<()> {
-    fs::write(path, metainfo.raw()).with_context(|| path.display().to_string())
+pub(crate) fn write_ko(path: &Path, ko: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, ko).with_context(|| path.display().to_string())
 }

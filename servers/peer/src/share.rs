@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use kollator_core::link::ShareRef;
-use kollator_core::metainfo::Metainfo;
+use kollator_core::metainfo::{Metainfo, web_seed_url};
 use kollator_core::node::peer::{Command, PeerEvent};
 use kollator_runtime::disk::Disk;
 use kollator_runtime::node::peer::PeerNode;
@@ -24,7 +24,7 @@ pub(crate) async fn run(network: &Network, share: Share) -> anyhow::Result<Ended
     };
     let metainfo = hashed.metainfo;
     if let Some(ko) = &share.ko {
-        write_ko(ko, &metainfo)?;
+        write_ko(ko, metainfo.raw())?;
     }
     let disk = Disk::default();
     disk.offer(metainfo.clone(), hashed.source);
@@ -37,9 +37,16 @@ pub(crate) async fn run(network: &Network, share: Share) -> anyhow::Result<Ended
             return Ok(Ended::Stopped(signal));
         }
     };
-    if let Err(error) = stored {
-        peer.shutdown().await;
-        return Err(error);
+    let http = match stored {
+        Ok(http) => http,
+        Err(error) => {
+            peer.shutdown().await;
+            return Err(error);
+        }
+    };
+    // Which worker keeps it is known only now.
+    if let (Some(ko), Some(http)) = (&share.ko, http) {
+        write_ko(ko, &metainfo.with_web_seed(&web_seed_url(&http, metainfo.info_hash()))?)?;
     }
     let named = ShareRef {
         name: Some(metainfo.name().to_owned()),
@@ -54,8 +61,11 @@ pub(crate) async fn run(network: &Network, share: Share) -> anyhow::Result<Ended
     Ok(Ended::Done)
 }
 
-/// Follows the upload until the worker has all of it.
-async fn until_stored(metainfo: &Metainfo, events: &mut mpsc::UnboundedReceiver<PeerEvent>) -> anyhow::Result<()> {
+/// Follows the upload until the worker has all of it; where that serves HTTP.
+async fn until_stored(
+    metainfo: &Metainfo,
+    events: &mut mpsc::UnboundedReceiver<PeerEvent>,
+) -> anyhow::Result<Option<String>> {
     let bar = words::bar("uploading", metainfo.total_length());
     let mut offline = words::Offline::default();
     while let Some(event) = events.recv().await {
@@ -75,9 +85,9 @@ async fn until_stored(metainfo: &Metainfo, events: &mut mpsc::UnboundedReceiver<
                 words::say_beside(&bar, &format!("cut off {peer}: {offence}"));
             }
             PeerEvent::Stored { bytes, .. } => bar.set_position(bytes),
-            PeerEvent::Safe { .. } => {
+            PeerEvent::Safe { http, .. } => {
                 bar.finish_and_clear();
-                return Ok(());
+                return Ok(http);
             }
             PeerEvent::Failed { reason, .. } => {
                 bar.finish_and_clear();

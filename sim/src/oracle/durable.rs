@@ -48,7 +48,9 @@ impl Oracle for Durable {
                 _ => {}
             },
             Fact::WorkerSaid(WorkerOutput::Event(WorkerEvent::ShareStored { info_hash }))
-            | Fact::PeerSaid(PeerOutput::Event(PeerEvent::Safe { info_hash })) => self.check(*info_hash, truth)?,
+            | Fact::PeerSaid(PeerOutput::Event(PeerEvent::Safe { info_hash, .. })) => {
+                self.check(*info_hash, truth)?
+            }
             _ => {}
         }
         Ok(())

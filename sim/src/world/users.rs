@@ -58,7 +58,7 @@ impl World {
     /// A user hears from the peer.
     pub(super) fn user_hears(&mut self, peer: usize, event: &PeerEvent) {
         let (info_hash, failed) = match event {
-            PeerEvent::Completed { info_hash, .. } | PeerEvent::Safe { info_hash } => (*info_hash, false),
+            PeerEvent::Completed { info_hash, .. } | PeerEvent::Safe { info_hash, .. } => (*info_hash, false),
             PeerEvent::Failed { info_hash, .. } => (*info_hash, true),
             _ => return,
         };

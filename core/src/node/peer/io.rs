@@ -121,6 +121,8 @@ pub enum PeerEvent {
     Safe {
         /// The share.
         info_hash: InfoHash,
+        /// Where the worker serves HTTP, unless another was assigned meanwhile.
+        http: Option<String>,
     },
     /// The download is verified, written and under its final name.
     Completed {

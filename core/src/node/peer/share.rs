@@ -661,7 +661,10 @@ impl Peer {
             && share.bringing.as_ref().is_some_and(|bringing| bringing.conn() == Some(conn))
         {
             share.bringing = None;
-            self.out.push(PeerOutput::Event(PeerEvent::Safe { info_hash }));
+            let peer = self.sessions.peer(conn);
+            let worker = self.worker.as_ref().filter(|worker| Some(worker.peer) == peer);
+            let http = worker.map(|worker| worker.http.clone());
+            self.out.push(PeerOutput::Event(PeerEvent::Safe { info_hash, http }));
         }
     }
 
