@@ -2,3 +2,7 @@
 
 pub(crate) mod farewell;
 pub mod front;
+pub(crate) mod limit;
+pub(crate) mod prometheus;
+pub(crate) mod proof;
+pub mod worker;

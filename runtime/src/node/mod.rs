@@ -8,7 +8,6 @@ mod lanes;
 pub mod peer;
 mod tasks;
 pub mod worker;
-pub mod worker_http;
 
 use kollator_core::id::{Digest, PeerId};
 

@@ -32,12 +32,12 @@ const HEADER_LEN: usize = 32;
 const DIGEST_LEN: usize = 32;
 
 /// The name of a chunk's file: `<root>.<length>.<height>`.
-pub(super) fn name(chunk: ChunkId) -> String {
+pub(crate) fn name(chunk: ChunkId) -> String {
     format!("{}.{}.{}", chunk.root(), chunk.length(), chunk.height())
 }
 
 /// The chunk that a file name names; `None` if it is not a name that [`name`] gives.
-pub(super) fn parse_name(file: &str) -> Option<ChunkId> {
+pub(crate) fn parse_name(file: &str) -> Option<ChunkId> {
     let mut fields = file.split('.');
     let (root, length, height) = (fields.next()?, fields.next()?, fields.next()?);
     let chunk = ChunkId::new(root.parse().ok()?, length.parse().ok()?, height.parse().ok()?)?;

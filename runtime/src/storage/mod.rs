@@ -13,6 +13,7 @@ mod s3;
 
 pub use backing::{Backing, PutMode};
 pub use cache_dir::CacheDir;
+pub(crate) use cache_file::{name as chunk_name, parse_name as parse_chunk_name};
 pub use dir::DirBacking;
 pub use driver::StoreDriver;
 pub use s3::{S3Backing, S3Settings};

@@ -5,7 +5,7 @@ mod settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
@@ -13,9 +13,11 @@ use clap::{CommandFactory as _, Parser as _};
 use kollator_core::auth::SharedKey;
 use kollator_core::node::worker::WorkerConfig;
 use kollator_runtime::blocking::Blocking;
+use kollator_runtime::http::front::system_clock;
+use kollator_runtime::http::worker::{self, WorkerHttp};
 use kollator_runtime::net::{Net as _, TokioNet};
 use kollator_runtime::node::worker::{WorkerNode, WorkerOptions};
-use kollator_runtime::node::{random_id, random_seed, worker_http};
+use kollator_runtime::node::{random_id, random_seed};
 use kollator_runtime::rtc::{RtcConfig, WebRtc};
 use kollator_runtime::storage::{Backing, CacheDir, DirBacking, S3Backing, StoreDriver};
 use kollator_servers::{Signals, raise_open_files};
@@ -61,18 +63,26 @@ async fn run(settings: Settings, key: SharedKey, storage: Storage, rtc: RtcConfi
         }
     };
     let config = machine_config(&settings, key);
-    let (name, http) = (config.name.clone(), config.http.clone());
+    let url = config.http.clone();
+    let http = WorkerHttp {
+        name: config.name.clone(),
+        url: url.clone(),
+        key: config.key.clone(),
+        unix_ms: system_clock,
+        requests: worker::REQUESTS,
+        blocking: blocking.clone(),
+    };
     let store = StoreDriver::new(cache, backing, blocking.clone());
     let options = WorkerOptions { config, fronts: settings.fronts.clone(), store, recovered, blocking };
     let mut node = WorkerNode::start(options, TokioNet, |sink| WebRtc::new(rtc, sink))
         .context("--stun-servers, --turn-servers")?;
 
     let (stop_http, http_stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(worker_http::serve(listener, name, node.handle().clone(), async {
+    let serving = tokio::spawn(worker::serve(listener, http, node.asker().clone(), async {
         // Resolves when the other side is dropped.
         let _ = http_stopped.await;
     }));
-    info!(%http, "worker up");
+    info!(http = url, "worker up");
     tokio::select! {
         () = signals.stop() => {}
         () = node.broken_down() => bail!("the worker broke down"),
@@ -85,10 +95,9 @@ async fn run(settings: Settings, key: SharedKey, storage: Storage, rtc: RtcConfi
 }
 
 fn machine_config(settings: &Settings, key: SharedKey) -> WorkerConfig {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let unix_ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let name = settings.worker_id.clone();
-    let mut config = WorkerConfig::new(random_id(), name, settings.public_url(), key, unix_ms, random_seed());
+    let mut config =
+        WorkerConfig::new(random_id(), name, settings.public_url(), key, system_clock(), random_seed());
     config.capacity = settings.capacity;
     config.store.cache_bytes = settings.cache_size_mb * 1_000_000;
     config.store.max_age = Duration::from_secs(settings.lru_max_age_hours * 3600);

@@ -1,9 +1,8 @@
-//! A front's numbers in Prometheus' text format. Names of workers and fronts need no escaping: their alphabet
-//! has nothing that the format gives a meaning to.
-
-use std::fmt::Write as _;
+//! A front's numbers for Prometheus.
 
 use kollator_core::node::front::{FrontStatus, Role};
+
+use crate::http::prometheus::Metrics;
 
 /// What the server counts besides its machine.
 pub(super) struct Counted {
@@ -13,8 +12,8 @@ pub(super) struct Counted {
 }
 
 /// The body of `GET /metrics`.
-pub(super) fn render(status: &FrontStatus, counted: &Counted) -> String {
-    let mut text = String::new();
+pub(super) fn render(status: &FrontStatus, counted: &Counted) -> Metrics {
+    let mut metrics = Metrics::new("kollator_front_");
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     for (name, kind, help, value) in [
         ("clients", "gauge", "Open WebSockets.", count(status.clients)),
@@ -49,32 +48,19 @@ pub(super) fn render(status: &FrontStatus, counted: &Counted) -> String {
         ("epoch_number", "gauge", "Number of that epoch in its term.", status.cluster.epoch.1),
         ("rows", "gauge", "Rows of all fronts that it knows.", count(status.cluster.rows)),
     ] {
-        head(&mut text, name, kind, help);
-        line(&mut text, format_args!("kollator_front_{name} {value}"));
+        metrics.value(name, kind, help, value);
     }
-    head(&mut text, "worker_assigned", "gauge", "Connected peers assigned to a worker.");
+    metrics.head("worker_assigned", "gauge", "Connected peers assigned to a worker.");
     for worker in &status.workers {
-        let (name, assigned) = (&worker.name, worker.assigned);
-        line(&mut text, format_args!("kollator_front_worker_assigned{{worker=\"{name}\"}} {assigned}"));
+        metrics.labelled("worker_assigned", ("worker", &worker.name), worker.assigned);
     }
-    head(&mut text, "peer_connected", "gauge", "Whether it can send to another front.");
+    metrics.head("peer_connected", "gauge", "Whether it can send to another front.");
     for peer in &status.cluster.peers {
-        let (name, connected) = (&peer.name, u64::from(peer.connected));
-        line(&mut text, format_args!("kollator_front_peer_connected{{front=\"{name}\"}} {connected}"));
+        metrics.labelled("peer_connected", ("front", &peer.name), u64::from(peer.connected));
     }
-    head(&mut text, "peer_behind", "gauge", "Changes that another front has not yet said to know.");
+    metrics.head("peer_behind", "gauge", "Changes that another front has not yet said to know.");
     for peer in &status.cluster.peers {
-        let (name, behind) = (&peer.name, peer.behind);
-        line(&mut text, format_args!("kollator_front_peer_behind{{front=\"{name}\"}} {behind}"));
+        metrics.labelled("peer_behind", ("front", &peer.name), peer.behind);
     }
-    text
-}
-
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
-    line(text, format_args!("# HELP kollator_front_{name} {help}"));
-    line(text, format_args!("# TYPE kollator_front_{name} {kind}"));
-}
-
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    writeln!(text, "{line}").expect("a String takes everything");
+    metrics
 }

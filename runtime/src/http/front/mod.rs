@@ -3,7 +3,6 @@
 
 mod events;
 mod host;
-mod limit;
 mod metrics;
 mod outbox;
 mod socket;
@@ -22,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use axum::extract::{ConnectInfo, State as AxumState, WebSocketUpgrade};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -40,12 +39,12 @@ use tracing::{info, warn};
 
 use self::events::{Events, Watching};
 use self::host::{FrontHost, Kept};
-use self::limit::RequestLimit;
 use self::metrics::Counted;
 use self::outbox::Outbox;
 use self::upgrade::Upgrade;
 use crate::driver::{self, Handle};
 use crate::event::Stopped;
+use crate::http::limit::{self, RequestLimit};
 use crate::link::FrontUrl;
 use crate::net::Net;
 use crate::state::State as FrontState;
@@ -147,7 +146,7 @@ where
         handle: handle.clone(),
         sockets,
         acceptor: acceptor.clone(),
-        requests: RequestLimit::new(requests),
+        requests: Arc::new(RequestLimit::new(requests)),
         state_lost,
         watching,
         next: AtomicU64::new(0),
@@ -197,7 +196,7 @@ struct Shared {
     handle: Handle<Front>,
     sockets: Sockets,
     acceptor: Arc<Acceptor>,
-    requests: RequestLimit,
+    requests: Arc<RequestLimit>,
     /// What the last run kept was damaged.
     state_lost: bool,
     watching: Watching,
@@ -250,7 +249,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/signaling", get(signaling))
         .route("/ws", get(watch))
         .route(sync::PATH, get(worker_sync))
-        .layer(from_fn_with_state(shared.clone(), limit::limit))
+        .layer(from_fn_with_state(shared.requests.clone(), limit::limit))
         .with_state(shared)
 }
 
@@ -290,13 +289,12 @@ async fn bootstrap(
 
 async fn show_metrics(AxumState(shared): App) -> Result<Response, Stopping> {
     let status = shared.handle.query(|front| front.status()).await?;
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     let counted = Counted {
         requests_refused: shared.requests.refused(),
         fronts_refused: shared.acceptor.refused(),
         state_lost: shared.state_lost,
     };
-    Ok((kind, metrics::render(&status, &counted)).into_response())
+    Ok(metrics::render(&status, &counted).into_response())
 }
 
 async fn signaling(

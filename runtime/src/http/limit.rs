@@ -1,4 +1,4 @@
-//! How often one address may ask a front anything. Decided before anything else is done for a request, whatever it
+//! How often one address may ask a server anything. Decided before anything else is done for a request, whatever it
 //! asks for; what a WebSocket carries afterwards is not counted here.
 
 use std::net::{IpAddr, SocketAddr};
@@ -15,15 +15,13 @@ use kollator_core::node::front::{Budget, PerNetwork};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::Shared;
-
 /// Networks that are remembered for what they used.
 const MAX_NETWORKS: usize = 65_536;
 /// A network that asks too much is told of in the log once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Counts the requests of each network (an IPv4 address, or an IPv6 /64).
-pub(super) struct RequestLimit {
+pub(crate) struct RequestLimit {
     began: Instant,
     networks: Mutex<Networks>,
     refused: AtomicU64,
@@ -38,7 +36,7 @@ struct Networks {
 impl RequestLimit {
     /// # Panics
     /// If the burst is zero.
-    pub(super) fn new(budget: Budget) -> Self {
+    pub(crate) fn new(budget: Budget) -> Self {
         let telling = Budget { burst: 1, interval: TELL_EVERY };
         let networks = Networks {
             asking: PerNetwork::new(budget, MAX_NETWORKS),
@@ -48,7 +46,7 @@ impl RequestLimit {
     }
 
     /// Requests refused so far.
-    pub(super) fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
@@ -69,13 +67,13 @@ impl RequestLimit {
 }
 
 /// Lets a request through if its address may ask.
-pub(super) async fn limit(
-    State(shared): State<Arc<Shared>>,
+pub(crate) async fn limit(
+    State(limit): State<Arc<RequestLimit>>,
     ConnectInfo(remote): ConnectInfo<SocketAddr>,
     request: Request,
     next: Next,
 ) -> Response {
-    if shared.requests.admit(remote.ip()) {
+    if limit.admit(remote.ip()) {
         return next.run(request).await;
     }
     (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], "too many requests from your address\n")

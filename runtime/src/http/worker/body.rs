@@ -1,0 +1,212 @@
+//! Answering with bytes that are stored, block batch by block batch: the next are read only as fast as the client takes
+//! them. The head is sent once the first bytes are there, so that a status of success is never a mere hope.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::response::Builder;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt as _};
+use kollator_core::node::worker::{Ask, AskError, Told};
+use kollator_core::store::StoreError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::content::{Content, Read};
+use super::range::{Wanted, wanted};
+use crate::node::asker::Asker;
+
+/// Most bodies on their way at once; more are turned down as busy.
+const MAX_BODIES: usize = 128;
+/// Most `.ko`s on their way at once, each of which is in memory as a whole.
+const MAX_KOS: usize = 8;
+/// Batches of blocks read ahead of the client, for each body.
+const AHEAD: usize = 2;
+/// Bytes of a `.ko` handed over at once.
+const KO_STEP: usize = 65_536;
+/// A client that takes nothing for so long loses its place.
+const STALL: Duration = Duration::from_secs(60);
+/// How long a body that was begun waits before it asks a busy store again.
+const PATIENCE: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600), Duration::from_secs(5)];
+
+/// Makes answers of what a worker stores.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    asker: Asker,
+    places: Arc<Semaphore>,
+    ko_places: Arc<Semaphore>,
+}
+
+/// Why there is no answer: the status to say it with.
+#[derive(Debug)]
+pub(super) struct Unavailable(AskError);
+
+impl Bodies {
+    pub(super) fn new(asker: Asker) -> Self {
+        let places = Arc::new(Semaphore::new(MAX_BODIES));
+        Self { asker, places, ko_places: Arc::new(Semaphore::new(MAX_KOS)) }
+    }
+
+    /// Bodies on their way.
+    pub(super) fn open(&self) -> usize {
+        MAX_BODIES - self.places.available_permits() + MAX_KOS - self.ko_places.available_permits()
+    }
+
+    /// Answers a GET or HEAD for `content`.
+    pub(super) async fn answer(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        content: Content,
+    ) -> Result<Response, Unavailable> {
+        let (length, etag) = (content.length(), content.etag());
+        let wanted = wanted(headers, method == Method::GET, &etag, length);
+        let head = Response::builder()
+            .header(header::ETAG, etag)
+            .header(header::ACCEPT_RANGES, "bytes")
+            .header(header::CACHE_CONTROL, "public, max-age=31536000, immutable");
+        let (head, range) = match wanted {
+            Wanted::Whole => (head, 0..length),
+            Wanted::Part(range) => {
+                let said = format!("bytes {}-{}/{length}", range.start, range.end - 1);
+                (head.status(StatusCode::PARTIAL_CONTENT).header(header::CONTENT_RANGE, said), range)
+            }
+            Wanted::Known => {
+                self.check(&content).await?;
+                return Ok(finish(head.status(StatusCode::NOT_MODIFIED), Body::empty()));
+            }
+            Wanted::Nothing => {
+                self.check(&content).await?;
+                let head = head.status(StatusCode::RANGE_NOT_SATISFIABLE);
+                let said = format!("there are {length} bytes\n");
+                return Ok(finish(head.header(header::CONTENT_RANGE, format!("bytes */{length}")), said.into()));
+            }
+        };
+        let head = head
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .header(header::CONTENT_LENGTH, range.end - range.start);
+        if method == Method::HEAD || range.is_empty() {
+            self.check(&content).await?;
+            return Ok(finish(head, Body::empty()));
+        }
+        let place = take(&self.places)?;
+        let mut reads = content.reads(range);
+        let first = reads.next().expect("there are bytes to read");
+        let begin = bytes_of(&self.asker, first).await?;
+        let asker = self.asker.clone();
+        let rest = stream::iter(reads)
+            .map(move |read| {
+                let asker = asker.clone();
+                async move { patiently(&asker, read).await }
+            })
+            .buffered(AHEAD);
+        Ok(finish(head, sent(stream::iter([Ok(begin)]).chain(rest), place)))
+    }
+
+    /// Answers with a `.ko`.
+    pub(super) fn ko(&self, ko: Bytes) -> Result<Response, Unavailable> {
+        let place = take(&self.ko_places)?;
+        let head = Response::builder()
+            .header(header::CONTENT_TYPE, "application/x-bittorrent")
+            .header(header::CONTENT_LENGTH, ko.len());
+        let steps = (0..ko.len()).step_by(KO_STEP);
+        let parts = steps.map(move |at| Ok(ko.slice(at..ko.len().min(at + KO_STEP))));
+        Ok(finish(head, sent(stream::iter(parts), place)))
+    }
+
+    /// Whether a content is there, for answers that do not read it. A `.ko` that is stored says so of its files.
+    async fn check(&self, content: &Content) -> Result<(), Unavailable> {
+        let Content::Chunk(chunk) = content else { return Ok(()) };
+        match self.asker.ask(Ask::Has(*chunk)).await? {
+            Told::Has(true) => Ok(()),
+            Told::Has(false) => Err(StoreError::NotFound.into()),
+            other => unreachable!("existence was asked for, not {other:?}"),
+        }
+    }
+}
+
+fn take(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Unavailable> {
+    Arc::clone(places).try_acquire_owned().map_err(|_| StoreError::Busy.into())
+}
+
+fn finish(head: Builder, body: Body) -> Response {
+    head.body(body).expect("every header is plain ASCII")
+}
+
+async fn bytes_of(asker: &Asker, read: Read) -> Result<Bytes, AskError> {
+    let Read { chunk, first, count, bytes } = read;
+    match asker.ask(Ask::Blocks { chunk, first, count }).await? {
+        Told::Blocks(data) => Ok(data.slice(bytes)),
+        other => unreachable!("blocks were asked for, not {other:?}"),
+    }
+}
+
+/// The same for a body that was begun: a store that is busy is asked again.
+async fn patiently(asker: &Asker, read: Read) -> Result<Bytes, AskError> {
+    for wait in PATIENCE {
+        match bytes_of(asker, read.clone()).await {
+            Err(AskError::Store(StoreError::Busy)) => sleep(wait).await,
+            result => return result,
+        }
+    }
+    bytes_of(asker, read).await
+}
+
+/// A body of these parts. They are asked for by a task of their own, which gives its place back when the client has
+/// taken all, is gone, or takes nothing for too long; the body is then cut short, as it is by a part that fails.
+fn sent(parts: impl Stream<Item = Result<Bytes, AskError>> + Send + 'static, place: OwnedSemaphorePermit) -> Body {
+    let (tx, mut rx) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let _place = place;
+        let mut parts = pin!(parts);
+        while let Some(part) = parts.next().await {
+            let part = part.map_err(|error| {
+                debug!(%error, "a body is cut short");
+                io::Error::other(error)
+            });
+            let is_last = part.is_err();
+            match timeout(STALL, tx.send(part)).await {
+                Ok(Ok(())) if !is_last => {}
+                _ => return,
+            }
+        }
+    });
+    Body::from_stream(stream::poll_fn(move |context| rx.poll_recv(context)))
+}
+
+impl From<AskError> for Unavailable {
+    fn from(error: AskError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<StoreError> for Unavailable {
+    fn from(error: StoreError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Unavailable {
+    fn into_response(self) -> Response {
+        let again = [(header::RETRY_AFTER, "1")];
+        match self.0 {
+            AskError::Store(StoreError::NotFound) => {
+                (StatusCode::NOT_FOUND, "this is not stored here\n").into_response()
+            }
+            AskError::Store(StoreError::Failed(_)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, again, "the storage failed; try again later\n").into_response()
+            }
+            error @ (AskError::Store(StoreError::Busy) | AskError::Leaving | AskError::TooMuch) => {
+                (StatusCode::SERVICE_UNAVAILABLE, again, format!("{error}; try again later\n")).into_response()
+            }
+        }
+    }
+}
