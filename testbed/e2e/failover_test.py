@@ -18,9 +18,10 @@ import tempfile
 import time
 import traceback
 
-from e2e_test import MIB, bits_set, write
+from e2e_test import bits_set
 from network import Network, free_base_port
 from parts import FRONTS, WORKERS, Part, port_of
+from suite import MIB, write
 from watch import Client, Watch, get
 
 DOWNLOADS = 20
