@@ -11,7 +11,8 @@ for n in $(seq "$FRONTS"); do PARTS+=("front-$n"); done
 for n in $(seq "$WORKERS"); do PARTS+=("worker-$n"); done
 
 S3_PORT=$((BASE_PORT + 200))
-S3_URL=http://127.0.0.1:$S3_PORT
+# Where workers find S3: the network's own server, or a proxy before it, or another server.
+S3_URL=${KOLLATOR_S3_URL:-http://127.0.0.1:$S3_PORT}
 
 TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
 case $TARGET_DIR in /*) ;; *) TARGET_DIR=$ROOT/$TARGET_DIR ;; esac

@@ -4,7 +4,8 @@
 # that has ended is started again.
 #
 # KOLLATOR_TESTBED_DIR (default ./run) and KOLLATOR_BASE_PORT (default 8080) move it: front N listens at
-# base + N - 1, worker N at base + 100 + N, S3 at base + 200. End it with stop.sh.
+# base + N - 1, worker N at base + 100 + N, S3 at base + 200. KOLLATOR_S3_URL has workers use another S3 server than
+# that one. Settings of workers, such as CACHE_SIZE_MB, are passed on to them. End it with stop.sh.
 set -euo pipefail
 # shellcheck source=testbed/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test: cargo's (unit, property, simulation), then the released binaries against libtorrent, end to end, and
-# while fronts and workers are killed. Installs what that needs and says what. Ends with a line `N passed, M failed`.
+# while fronts and workers are killed, files rot and S3 fails; what has to do with S3 against moto too, an S3 server that
+# is not the testbed's own. Installs what that needs and says what. Ends with a line `N passed, M failed`.
 #
 # KOLLATOR_E2E_LARGE=0 leaves out the file of 1 GiB.
 set -euo pipefail
@@ -10,7 +11,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 passed=0
 failed=0
 output=$(mktemp)
-trap 'rm -f "$output"' EXIT
+moto_pid=
+trap 'rm -f "$output"; [[ -z $moto_pid ]] || kill "$moto_pid"' EXIT
 
 # Adds the `N passed` and `M failed` of every result line that the last command printed.
 count() {
@@ -40,20 +42,39 @@ run cargo test --workspace --locked --no-fail-fast
 say "== building release binaries"
 cargo build --release --locked -p kollator-front -p kollator-worker -p kollator -p kollator-testbed
 
+# Starts moto on a port of its own. Sets MOTO_URL.
+start_moto() {
+    local log=$TARGET_DIR/testbed-moto.log
+    "$venv/bin/moto_server" -H 127.0.0.1 -p 0 >"$log" 2>&1 &
+    moto_pid=$!
+    for _ in $(seq 300); do
+        MOTO_URL=$(grep -oE 'http://127\.0\.0\.1:[0-9]+' "$log" | head -n 1) && return
+        sleep 0.1
+    done
+    cat "$log" >&2
+    die "moto does not start"
+}
+
 venv=$TARGET_DIR/testbed-venv
-if ! "$venv/bin/python" -c 'import libtorrent' 2>/dev/null; then
-    say "installing libtorrent from PyPI into $venv"
+if ! "$venv/bin/python" -c 'import libtorrent, moto.server' 2>/dev/null; then
+    say "installing libtorrent and moto from PyPI into $venv"
     if ! python3 -c 'import ensurepip' 2>/dev/null; then
         # Debian keeps venv's bootstrap in a package of its own.
         install_packages python3-venv
     fi
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet 'libtorrent>=2.0,<3'
+    "$venv/bin/pip" install --quiet 'libtorrent>=2.0,<3' 'moto[server,s3]>=5,<6'
 fi
 run "$venv/bin/python" testbed/interop/libtorrent_test.py "$BIN/kollator"
 run "$venv/bin/python" testbed/e2e/e2e_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/web_seed_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/failover_test.py "$BIN"
+run "$venv/bin/python" testbed/e2e/store_test.py "$BIN"
+start_moto
+say "== against moto at $MOTO_URL"
+KOLLATOR_TEST_S3=$MOTO_URL run cargo test -p kollator-testbed --locked --test s3
+KOLLATOR_S3_URL=$MOTO_URL run "$venv/bin/python" testbed/e2e/e2e_test.py "$BIN" 'sizes|folder|link'
+KOLLATOR_S3_URL=$MOTO_URL run "$venv/bin/python" testbed/e2e/store_test.py "$BIN" --rounds 2 --uploads 8 --faulty-mib 64
 
 say
 say "$passed passed, $failed failed"

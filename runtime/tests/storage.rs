@@ -11,7 +11,7 @@ use kollator_core::merkle::{VerifiedChunk, height_for, leaves, root};
 use kollator_core::node::io::Ticket;
 use kollator_core::store::{Effect, Key, Outcome, Part, PartData, cached_len};
 use kollator_runtime::blocking::Blocking;
-use kollator_runtime::storage::{Backing, CacheDir, DirBacking, PutMode, StoreDriver};
+use kollator_runtime::storage::{Backing, CacheDir, DirBacking, Found, PutMode, StoreDriver};
 
 fn chunk(length: u32) -> VerifiedChunk {
     let data: Bytes = (0..length).map(|i| (i * 13 % 251) as u8).collect();
@@ -137,14 +137,14 @@ async fn a_folder_keeps_objects_and_forgets_what_a_crash_left() {
     assert!(!temporary.join("old").exists(), "its process is gone");
     assert!(temporary.join("new").exists(), "another process may still write it");
     let key = Key::Chunk(whole.id());
-    assert_eq!(backing.get(key).await.unwrap(), None);
+    assert_eq!(backing.get(key).await.unwrap(), Found::Nothing);
     assert!(!backing.has(key).await.unwrap());
     backing.put(key, whole.data().clone(), PutMode::Create).await.unwrap();
-    assert_eq!(backing.get(key).await.unwrap().as_ref(), Some(whole.data()));
+    assert_eq!(backing.get(key).await.unwrap(), Found::Body(whole.data().clone()));
     let path = folder.path().join(key.to_string());
     fs::write(&path, &whole.data()[..50]).unwrap();
     assert!(!backing.has(key).await.unwrap(), "a torn object is not there");
-    assert!(backing.get(key).await.is_err());
+    assert_eq!(backing.get(key).await.unwrap(), Found::WrongLength(50));
     backing.put(key, whole.data().clone(), PutMode::Create).await.unwrap();
     assert!(backing.has(key).await.unwrap(), "a torn object is replaced");
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 1);
@@ -157,16 +157,18 @@ async fn a_wrong_body_is_never_returned_and_the_next_put_heals_it() {
     let (cache, _) = CacheDir::open(folder.path().join("cache")).unwrap();
     let backing = Arc::new(DirBacking::open(folder.path().join("store"), Blocking::Inline).unwrap());
     let path = folder.path().join("store").join(Key::Chunk(whole.id()).to_string());
-    fs::write(path, vec![0; 20_000]).unwrap();
     let driver = StoreDriver::new(cache, backing, Blocking::Inline);
     let (ticket, key) = (Ticket(7), Key::Chunk(whole.id()));
     let fetch = || driver.execute(Effect::FetchChunk { ticket, chunk: whole.id() });
-    assert!(matches!(fetch().await.outcome, Outcome::Corrupt(_)));
-    assert!(matches!(driver.execute(Effect::Exists { ticket, key }).await.outcome, Outcome::Exists(false)));
-    let put = driver.execute(Effect::PutChunk { ticket, chunk: whole.clone() }).await;
-    assert!(matches!(put.outcome, Outcome::Done));
-    match fetch().await.outcome {
-        Outcome::Chunk(Some(fetched)) => assert_eq!(fetched.data(), whole.data()),
-        other => panic!("{other:?}"),
+    for length in [20_000, 0, 19_999, 20_001] {
+        fs::write(&path, vec![0; length]).unwrap();
+        assert!(matches!(fetch().await.outcome, Outcome::Corrupt(_)), "{length} bytes");
+        assert!(matches!(driver.execute(Effect::Exists { ticket, key }).await.outcome, Outcome::Exists(false)));
+        let put = driver.execute(Effect::PutChunk { ticket, chunk: whole.clone() }).await;
+        assert!(matches!(put.outcome, Outcome::Done));
+        match fetch().await.outcome {
+            Outcome::Chunk(Some(fetched)) => assert_eq!(fetched.data(), whole.data()),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -3,8 +3,8 @@
 
 Usage: e2e_test.py BINARIES [PATTERN]
 
-BINARIES is the folder with kollator, kollator-front, kollator-worker, kollator-s3 and kollator-liar; PATTERN picks
-the tests whose names contain it. KOLLATOR_E2E_LARGE=0 leaves out the file of 1 GiB. KOLLATOR_E2E_PORT is the
+BINARIES is the folder with kollator, kollator-front, kollator-worker, kollator-s3 and kollator-liar; PATTERN, a regular
+expression, picks the tests in whose names it is found. KOLLATOR_E2E_LARGE=0 leaves out the file of 1 GiB. KOLLATOR_E2E_PORT is the
 network's base port, a free one by default. Needs only the standard library; where the package libtorrent is there, its
 torrents are tried too. Prints one line for each test and, last, `N passed, M failed`.
 """

@@ -19,7 +19,7 @@ PATIENCE = 300
 class Network:
     """What start.sh starts, in a directory and on ports of its own."""
 
-    def __init__(self, run_dir, base_port, bin_dir):
+    def __init__(self, run_dir, base_port, bin_dir, settings=None):
         self.run_dir = pathlib.Path(run_dir)
         self.base_port = base_port
         self.bin = pathlib.Path(bin_dir)
@@ -31,6 +31,7 @@ class Network:
             # start.sh takes its binaries from the folder `release` in there.
             "CARGO_TARGET_DIR": str(self.bin.parent),
             "KOLLATOR_FRONT": ",".join(f"http://127.0.0.1:{base_port + n}" for n in range(3)),
+            **(settings or {}),
         }
         for name in ("RUST_LOG", "KOLLATOR_TIMEOUT", "KOLLATOR_LOG_FORMAT"):
             self.env.pop(name, None)

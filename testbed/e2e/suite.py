@@ -1,6 +1,7 @@
 """What end-to-end tests have in common: files to share, and the run of all tests of a script.
 
-A script is called with BINARIES [PATTERN]: the folder with the programs, and a part of the names of the tests to run.
+A script is called with BINARIES [PATTERN]: the folder with the programs, and a regular expression that the
+names of the tests to run contain.
 KOLLATOR_E2E_PORT is the network's base port, a free one by default. Prints one line for each test and, last,
 `N passed, M failed`.
 """
@@ -9,6 +10,7 @@ import filecmp
 import os
 import pathlib
 import random
+import re
 import sys
 import tempfile
 import traceback
@@ -55,7 +57,7 @@ def run_tests(names, usage):
     if not 2 <= len(sys.argv) <= 3:
         sys.exit(usage)
     pattern = sys.argv[2] if len(sys.argv) == 3 else ""
-    tests = {name: test for name, test in names.items() if name.startswith("test_") and pattern in name}
+    tests = {name: test for name, test in names.items() if name.startswith("test_") and re.search(pattern, name)}
     passed = failed = 0
     port = int(os.environ.get("KOLLATOR_E2E_PORT") or free_base_port())
     with tempfile.TemporaryDirectory(prefix="kollator-e2e-") as dir_name:

@@ -1,7 +1,9 @@
-//! The S3 backing store against the embedded server, object by object as a worker uses it.
+//! The S3 backing store object by object as a worker uses it: against the embedded server, or against the one at
+//! `KOLLATOR_TEST_S3`, which must take any keys.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use kollator_core::merkle::{VerifiedChunk, leaves, root};
 use kollator_core::node::io::Ticket;
 use kollator_core::store::{Effect, Key, Outcome};
 use kollator_runtime::blocking::Blocking;
-use kollator_runtime::storage::{Backing, CacheDir, PutMode, S3Backing, S3Settings, StoreDriver};
+use kollator_runtime::storage::{Backing, CacheDir, Found, PutMode, S3Backing, S3Settings, StoreDriver};
 use kollator_testbed::s3::{Keys, serve};
 use tokio::net::TcpListener;
 
@@ -21,21 +23,37 @@ fn chunk(length: u32) -> VerifiedChunk {
     VerifiedChunk::verify(id, data).unwrap()
 }
 
+/// The server under test, and a bucket there that nobody has used.
 async fn server(root: &Path) -> S3Settings {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let keys = Keys { access: "access".into(), secret: "secret".into() };
-    tokio::spawn(serve(listener, root.to_owned(), keys, std::future::pending()));
+    match std::env::var("KOLLATOR_TEST_S3") {
+        Ok(endpoint) => settings(endpoint),
+        Err(_) => settings(embedded(root).await),
+    }
+}
+
+fn settings(endpoint: String) -> S3Settings {
+    static BUCKETS: AtomicU32 = AtomicU32::new(0);
+    let number = BUCKETS.fetch_add(1, Ordering::Relaxed);
     S3Settings {
         endpoint: Some(endpoint),
         region: "us-east-1".into(),
-        bucket: "kollator".into(),
+        bucket: format!("kollator-{}-{number}", std::process::id()),
         access_key: "access".into(),
         secret_key: "secret".into(),
         path_style: true,
         attempt_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(10),
         deadline: Duration::from_secs(30),
     }
+}
+
+/// Starts the embedded server; its URL.
+async fn embedded(root: &Path) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let keys = Keys { access: "access".into(), secret: "secret".into() };
+    tokio::spawn(serve(listener, root.to_owned(), keys, std::future::pending()));
+    endpoint
 }
 
 #[tokio::test]
@@ -45,26 +63,29 @@ async fn objects_are_kept_found_and_created_once() {
     let s3 = S3Backing::connect(settings.clone(), 1).await.unwrap();
     let whole = chunk(4 << 20);
     let key = Key::Chunk(whole.id());
-    assert_eq!(s3.get(key).await.unwrap(), None);
+    assert_eq!(s3.get(key).await.unwrap(), Found::Nothing);
     assert!(!s3.has(key).await.unwrap());
     s3.put(key, whole.data().clone(), PutMode::Create).await.unwrap();
-    s3.put(key, whole.data().clone(), PutMode::Create).await.unwrap();
+    // Another object of the same name and length is not taken for a new one.
+    s3.put(key, vec![0; 4 << 20].into(), PutMode::Create).await.unwrap();
     assert!(s3.has(key).await.unwrap());
     let again = S3Backing::connect(settings, 2).await.unwrap();
-    assert_eq!(again.get(key).await.unwrap().as_ref(), Some(whole.data()));
+    assert_eq!(again.get(key).await.unwrap(), Found::Body(whole.data().clone()));
 }
 
 #[tokio::test]
-async fn a_truncated_object_is_not_there_and_is_replaced() {
+async fn an_object_of_a_wrong_length_is_not_there_and_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let s3 = S3Backing::connect(server(folder.path()).await, 1).await.unwrap();
     let whole = chunk(100);
     let key = Key::Chunk(whole.id());
-    s3.put(key, whole.data().slice(..60), PutMode::Replace).await.unwrap();
-    assert!(!s3.has(key).await.unwrap());
-    assert!(s3.get(key).await.unwrap_err().0.contains("60 bytes"));
-    s3.put(key, whole.data().clone(), PutMode::Create).await.unwrap();
-    assert_eq!(s3.get(key).await.unwrap().as_ref(), Some(whole.data()));
+    for length in [0, 60, 101, 200_000] {
+        s3.put(key, vec![7; length].into(), PutMode::Replace).await.unwrap();
+        assert!(!s3.has(key).await.unwrap(), "{length} bytes");
+        assert_eq!(s3.get(key).await.unwrap(), Found::WrongLength(length as u64));
+        s3.put(key, whole.data().clone(), PutMode::Create).await.unwrap();
+        assert_eq!(s3.get(key).await.unwrap(), Found::Body(whole.data().clone()));
+    }
 }
 
 #[tokio::test]
@@ -75,18 +96,20 @@ async fn a_wrong_body_is_never_returned_and_the_next_put_heals_it() {
     let driver = StoreDriver::new(cache, Arc::clone(&s3) as Arc<dyn Backing>, Blocking::threads(2));
     let whole = chunk(20_000);
     let (ticket, key) = (Ticket(1), Key::Chunk(whole.id()));
-    s3.put(key, vec![0; 20_000].into(), PutMode::Replace).await.unwrap();
     let fetch = || driver.execute(Effect::FetchChunk { ticket, chunk: whole.id() });
-    assert!(matches!(fetch().await.outcome, Outcome::Failed(_)));
-    let put = driver.execute(Effect::PutChunk { ticket, chunk: whole.clone() }).await;
-    assert!(matches!(put.outcome, Outcome::Done));
-    assert!(matches!(fetch().await.outcome, Outcome::Chunk(Some(fetched)) if fetched.data() == whole.data()));
+    for length in [20_000, 0, 19_999, 20_001] {
+        s3.put(key, vec![0; length].into(), PutMode::Replace).await.unwrap();
+        assert!(matches!(fetch().await.outcome, Outcome::Corrupt(_)), "{length} bytes");
+        let put = driver.execute(Effect::PutChunk { ticket, chunk: whole.clone() }).await;
+        assert!(matches!(put.outcome, Outcome::Done));
+        assert!(matches!(fetch().await.outcome, Outcome::Chunk(Some(fetched)) if fetched.data() == whole.data()));
+    }
 }
 
 #[tokio::test]
 async fn wrong_settings_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let right = server(folder.path()).await;
+    let right = settings(embedded(folder.path()).await);
     let wrong = |change: fn(&mut S3Settings)| {
         let mut settings = right.clone();
         change(&mut settings);

@@ -4,6 +4,17 @@ use bytes::Bytes;
 use kollator_core::node::io::DiskError;
 use kollator_core::store::{Key, MAX_KO_LEN};
 
+/// What there is under an object's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No object.
+    Nothing,
+    /// An object of so many bytes, or more, which no object of this name has.
+    WrongLength(u64),
+    /// An object of a length that its name allows.
+    Body(Bytes),
+}
+
 /// Whether a put may replace an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutMode {
@@ -16,11 +27,11 @@ pub enum PutMode {
 /// Keeps objects for good. Does not know what they mean: who gets one must verify it.
 #[async_trait::async_trait]
 pub trait Backing: Send + Sync + 'static {
-    /// The object's bytes; `None` if there is no such object. Retries by itself.
+    /// The object's bytes. Retries by itself.
     ///
     /// # Errors
-    /// If it could not be read, or has a length that no object of this name has.
-    async fn get(&self, key: Key) -> Result<Option<Bytes>, DiskError>;
+    /// If they could not be read.
+    async fn get(&self, key: Key) -> Result<Found, DiskError>;
 
     /// Keeps an object for good: durable when it returns. Retries by itself.
     ///
@@ -41,9 +52,4 @@ pub(super) fn allows_length(key: Key, length: u64) -> bool {
         Key::Chunk(chunk) => length == u64::from(chunk.length()),
         Key::Torrent(_) => (1..=MAX_KO_LEN).contains(&length),
     }
-}
-
-/// The error of an object whose length is wrong.
-pub(super) fn wrong_length(key: Key, length: u64) -> DiskError {
-    DiskError(format!("{key} is {length} bytes long, which it cannot be"))
 }

@@ -63,7 +63,10 @@ pub(super) enum Unreadable {
 
 impl From<io::Error> for Unreadable {
     fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Rotten("it is shorter than it was written".into()),
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 

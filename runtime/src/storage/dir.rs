@@ -14,7 +14,7 @@ use kollator_core::node::io::DiskError;
 use kollator_core::store::Key;
 
 use super::atomic;
-use super::backing::{Backing, PutMode, allows_length, wrong_length};
+use super::backing::{Backing, Found, PutMode, allows_length};
 use crate::blocking::Blocking;
 
 /// Where objects are while they are written.
@@ -48,17 +48,17 @@ impl DirBacking {
 
 #[async_trait::async_trait]
 impl Backing for DirBacking {
-    async fn get(&self, key: Key) -> Result<Option<Bytes>, DiskError> {
+    async fn get(&self, key: Key) -> Result<Found, DiskError> {
         let path = self.path(key);
         let read = move || {
             let Some(length) = length(&path).map_err(|error| explain("read", &path, &error))? else {
-                return Ok(None);
+                return Ok(Found::Nothing);
             };
             if !allows_length(key, length) {
-                return Err(wrong_length(key, length));
+                return Ok(Found::WrongLength(length));
             }
             let bytes = fs::read(&path).map_err(|error| explain("read", &path, &error))?;
-            Ok(Some(Bytes::from(bytes)))
+            Ok(Found::Body(bytes.into()))
         };
         self.blocking.run(read).await
     }

@@ -10,7 +10,7 @@ use kollator_core::metainfo::Metainfo;
 use kollator_core::node::io::DiskError;
 use kollator_core::store::{Effect, EffectDone, Key, Outcome};
 
-use super::backing::{Backing, PutMode};
+use super::backing::{Backing, Found, PutMode};
 use super::cache_dir::CacheDir;
 use crate::blocking::Blocking;
 
@@ -86,7 +86,11 @@ impl StoreDriver {
 
     async fn fetch_chunk(&self, chunk: ChunkId) -> Result<Outcome, DiskError> {
         let key = Key::Chunk(chunk);
-        let Some(body) = self.0.backing.get(key).await? else { return Ok(Outcome::Chunk(None)) };
+        let body = match self.0.backing.get(key).await? {
+            Found::Nothing => return Ok(Outcome::Chunk(None)),
+            Found::WrongLength(length) => return Ok(Outcome::Corrupt(self.condemn_length(key, length))),
+            Found::Body(body) => body,
+        };
         let verified = self.0.blocking.run(move || VerifiedChunk::verify(chunk, body)).await;
         Ok(match verified {
             Some(verified) => Outcome::Chunk(Some(verified)),
@@ -96,7 +100,11 @@ impl StoreDriver {
 
     async fn fetch_torrent(&self, info_hash: InfoHash) -> Result<Outcome, DiskError> {
         let key = Key::Torrent(info_hash);
-        let Some(ko) = self.0.backing.get(key).await? else { return Ok(Outcome::Torrent(None)) };
+        let ko = match self.0.backing.get(key).await? {
+            Found::Nothing => return Ok(Outcome::Torrent(None)),
+            Found::WrongLength(length) => return Ok(Outcome::Corrupt(self.condemn_length(key, length))),
+            Found::Body(ko) => ko,
+        };
         Ok(match self.0.blocking.run(move || Metainfo::parse(ko)).await {
             Ok(metainfo) if metainfo.info_hash() == info_hash => Outcome::Torrent(Some(metainfo.raw().clone())),
             Ok(other) => {
@@ -119,6 +127,10 @@ impl StoreDriver {
 
     fn is_wrong(&self, key: Key) -> bool {
         self.0.wrong.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
+    }
+
+    fn condemn_length(&self, key: Key, length: u64) -> DiskError {
+        self.condemn(key, &format_args!("it is {length} bytes long, which it cannot be"))
     }
 
     /// Remembers that the object is wrong.

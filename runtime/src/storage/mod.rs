@@ -11,7 +11,7 @@ mod dir;
 mod driver;
 mod s3;
 
-pub use backing::{Backing, PutMode};
+pub use backing::{Backing, Found, PutMode};
 pub use cache_dir::CacheDir;
 pub(crate) use cache_file::{name as chunk_name, parse_name as parse_chunk_name};
 pub use dir::DirBacking;

@@ -23,7 +23,7 @@ use kollator_core::node::io::DiskError;
 use kollator_core::store::{Key, MAX_KO_LEN};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::backing::{Backing, PutMode, allows_length, wrong_length};
+use super::backing::{Backing, Found, PutMode, allows_length};
 
 /// The first pause before a request is tried again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -47,6 +47,8 @@ pub struct S3Settings {
     pub path_style: bool,
     /// Longest time for one try of one request, its body included.
     pub attempt_timeout: Duration,
+    /// Longest time that a read waits for its first or next bytes before it is tried again.
+    pub idle_timeout: Duration,
     /// Longest time for a request with all its tries.
     pub deadline: Duration,
 }
@@ -60,6 +62,7 @@ impl fmt::Debug for S3Settings {
             .field("bucket", &self.bucket)
             .field("path_style", &self.path_style)
             .field("attempt_timeout", &self.attempt_timeout)
+            .field("idle_timeout", &self.idle_timeout)
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
@@ -122,11 +125,11 @@ impl S3Backing {
     }
 
     /// One try to get an object.
-    async fn try_get(&self, key: Key) -> Result<Option<Bytes>, Trouble> {
+    async fn try_get(&self, key: Key) -> Result<Found, Trouble> {
         let request = self.client.get_object().bucket(&self.settings.bucket).key(key.to_string());
-        let object = match request.send().await.map_err(Trouble::from) {
+        let object = match self.patiently(request.send()).await?.map_err(Trouble::from) {
             Ok(object) => object,
-            Err(trouble) if trouble.status == Some(404) => return Ok(None),
+            Err(trouble) if trouble.status == Some(404) => return Ok(Found::Nothing),
             Err(trouble) => return Err(trouble),
         };
         let claimed = object.content_length().and_then(|length| u64::try_from(length).ok());
@@ -135,13 +138,16 @@ impl S3Backing {
             Key::Torrent(_) => MAX_KO_LEN,
         };
         if let Some(length) = claimed.filter(|&length| !allows_length(key, length)) {
-            return Err(Trouble::lasting(wrong_length(key, length).0));
+            return Ok(Found::WrongLength(length));
         }
         let mut body = object.body;
         let mut bytes = BytesMut::with_capacity(claimed.unwrap_or(0) as usize);
-        while let Some(part) = body.try_next().await.map_err(|error| Trouble::passing(&error))? {
-            if (bytes.len() + part.len()) as u64 > most {
-                return Err(Trouble::lasting(format!("{key} is longer than it can be")));
+        while let Some(part) =
+            self.patiently(body.try_next()).await?.map_err(|error| Trouble::passing(&error))?
+        {
+            let length = (bytes.len() + part.len()) as u64;
+            if length > most {
+                return Ok(Found::WrongLength(length));
             }
             bytes.extend_from_slice(&part);
         }
@@ -150,9 +156,15 @@ impl S3Backing {
             return Err(Trouble::passing(&std::io::Error::other(format!("only {length} bytes arrived"))));
         }
         if !allows_length(key, length) {
-            return Err(Trouble::lasting(wrong_length(key, length).0));
+            return Ok(Found::WrongLength(length));
         }
-        Ok(Some(bytes.freeze()))
+        Ok(Found::Body(bytes.freeze()))
+    }
+
+    /// Waits as long as a read may wait for bytes.
+    async fn patiently<T>(&self, coming: impl Future<Output = T>) -> Result<T, Trouble> {
+        let patience = self.settings.idle_timeout;
+        timeout(patience, coming).await.map_err(|_| Trouble::slow(patience))
     }
 
     /// One try to put an object.
@@ -226,7 +238,7 @@ impl S3Backing {
 
 #[async_trait::async_trait]
 impl Backing for S3Backing {
-    async fn get(&self, key: Key) -> Result<Option<Bytes>, DiskError> {
+    async fn get(&self, key: Key) -> Result<Found, DiskError> {
         self.retry(&format!("get {key}"), || self.try_get(key)).await
     }
 
@@ -241,10 +253,6 @@ impl Backing for S3Backing {
 }
 
 impl Trouble {
-    fn lasting(why: String) -> Self {
-        Self { status: None, may_pass: false, why }
-    }
-
     fn passing(error: &(dyn std::error::Error + 'static)) -> Self {
         Self { status: None, may_pass: true, why: DisplayErrorContext(error).to_string() }
     }

@@ -114,6 +114,7 @@ impl Settings {
             secret_key: needed(&self.s3_secret_key, "--s3-secret-key (S3_SECRET_KEY)")?,
             path_style: true,
             attempt_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(5),
             deadline: Duration::from_secs(60),
         }))
     }
