@@ -18,6 +18,14 @@ pub struct Pin {
     generation: u64,
 }
 
+impl Pin {
+    /// Which chunk it keeps.
+    #[must_use]
+    pub const fn chunk(&self) -> ChunkId {
+        self.chunk
+    }
+}
+
 /// Whether there is room for a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Room {
@@ -61,6 +69,9 @@ pub struct Cache {
     bytes: u64,
     entries: LruCache<ChunkId, Entry>,
     leaving: BTreeMap<ChunkId, Leaving>,
+    /// Those that can be read, by the number of their last verification: the one of longest ago first.
+    by_verification: BTreeMap<u64, ChunkId>,
+    verifications: u64,
     generations: u64,
     hits: u64,
     misses: u64,
@@ -76,6 +87,8 @@ struct Entry {
     writing: bool,
     pins: u32,
     generation: u64,
+    /// Number of its last verification, of its own once it can be read.
+    verification: u64,
     uses: u64,
 }
 
@@ -87,6 +100,10 @@ struct Leaving {
 }
 
 impl Entry {
+    const fn new(bytes: u64, expires: Instant, generation: u64) -> Self {
+        Self { bytes, expires, writing: true, pins: 0, generation, verification: 0, uses: 0 }
+    }
+
     const fn is_evictable(&self) -> bool {
         !self.writing && self.pins == 0
     }
@@ -102,6 +119,8 @@ impl Cache {
             bytes: 0,
             entries: LruCache::unbounded(),
             leaving: BTreeMap::new(),
+            by_verification: BTreeMap::new(),
+            verifications: 0,
             generations: 0,
             hits: 0,
             misses: 0,
@@ -119,7 +138,8 @@ impl Cache {
         found.sort_by_key(|&(chunk, _, age)| (std::cmp::Reverse(age), chunk));
         for (chunk, bytes, age) in found {
             let expires = now + self.max_age.saturating_sub(age);
-            self.add(chunk, Entry { bytes, expires, writing: false, pins: 0, generation: 0, uses: 0 });
+            self.add(chunk, Entry::new(bytes, expires, 0));
+            self.written(chunk);
         }
     }
 
@@ -160,7 +180,7 @@ impl Cache {
         assert!(!self.leaving.contains_key(&chunk), "{chunk} is being removed");
         self.generations += 1;
         let (expires, generation) = (now + self.max_age, self.generations);
-        self.add(chunk, Entry { bytes, expires, writing: true, pins: 0, generation, uses: 0 });
+        self.add(chunk, Entry::new(bytes, expires, generation));
     }
 
     /// The chunk is written: it can be read.
@@ -169,7 +189,11 @@ impl Cache {
     /// If it was not being written.
     pub fn written(&mut self, chunk: ChunkId) {
         let entry = self.entries.peek_mut(&chunk).filter(|entry| entry.writing);
-        entry.expect("a write that ends has begun").writing = false;
+        let entry = entry.expect("a write that ends has begun");
+        entry.writing = false;
+        self.verifications += 1;
+        entry.verification = self.verifications;
+        self.by_verification.insert(self.verifications, chunk);
     }
 
     /// Whether the chunk can be read or is being written.
@@ -202,6 +226,32 @@ impl Cache {
         entry.uses += 1;
         self.hits += 1;
         Some(Pin { chunk, generation: entry.generation })
+    }
+
+    /// Whether there is a chunk to verify.
+    #[must_use]
+    pub fn can_be_verified(&self) -> bool {
+        !self.by_verification.is_empty()
+    }
+
+    /// Has the chunk that was written or verified longest ago stay until the pin is given back. That is no use of
+    /// it, and no hit.
+    pub fn pin_to_verify(&mut self) -> Option<Pin> {
+        let (_, &chunk) = self.by_verification.first_key_value()?;
+        let entry = self.entries.peek_mut(&chunk)?;
+        entry.pins += 1;
+        Some(Pin { chunk, generation: entry.generation })
+    }
+
+    /// Gives a pin back because the chunk was verified: it is the last to be verified again.
+    pub fn verified(&mut self, pin: Pin) {
+        self.verifications += 1;
+        let number = self.verifications;
+        let Some(entry) = self.pinned(pin) else { return };
+        entry.pins -= 1;
+        let before = std::mem::replace(&mut entry.verification, number);
+        self.by_verification.remove(&before);
+        self.by_verification.insert(number, pin.chunk);
     }
 
     /// Gives a pin back.
@@ -324,6 +374,7 @@ impl Cache {
 
     fn leave(&mut self, chunk: &ChunkId) {
         let entry = self.entries.pop(chunk).expect("only what is cached leaves");
+        self.by_verification.remove(&entry.verification);
         self.leaving.insert(*chunk, Leaving { bytes: entry.bytes, stuck: false });
     }
 
@@ -399,6 +450,34 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn verification_goes_round(steps in proptest::collection::vec((0..3, 0..12u8), 1..100)) {
+            let (mut cache, mut order) = (Cache::new(1000, Duration::from_secs(1)), Vec::new());
+            for (step, n) in steps {
+                match step {
+                    0 if !cache.holds(chunk(n)) => {
+                        cache.begin_write(Instant::ZERO, chunk(n), 1);
+                        prop_assert!(cache.can_be_verified() != order.is_empty());
+                        cache.written(chunk(n));
+                        order.push(chunk(n));
+                    }
+                    1 => {
+                        let Some(pin) = cache.pin(Instant::ZERO, chunk(n)) else { continue };
+                        prop_assert!(cache.reject(pin));
+                        cache.removed(chunk(n));
+                        order.retain(|kept| *kept != chunk(n));
+                    }
+                    _ => {
+                        let pin = cache.pin_to_verify();
+                        prop_assert_eq!(pin.map(|pin| pin.chunk()), order.first().copied());
+                        let Some(pin) = pin else { continue };
+                        cache.verified(pin);
+                        order.rotate_left(1);
+                    }
+                }
+            }
+        }
+
         #[test]
         fn it_is_the_naive_model(steps in proptest::collection::vec(step(), 1..200)) {
             const LIMIT: u64 = 150;

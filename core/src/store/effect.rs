@@ -99,6 +99,13 @@ pub enum Effect {
         /// Which.
         chunk: ChunkId,
     },
+    /// Read a cached chunk whole, afresh from the disk, and verify every byte of it.
+    CacheVerify {
+        /// Returned in the answer.
+        ticket: Ticket,
+        /// Which.
+        chunk: ChunkId,
+    },
     /// Get a chunk from the backing store; a body that is not the chunk is an error.
     FetchChunk {
         /// Returned in the answer.
@@ -152,7 +159,7 @@ pub struct EffectDone {
 pub enum Outcome {
     /// `CacheRead`.
     Read(PartData),
-    /// `CacheWrite`, `CacheRemove`, `PutChunk`, `PutTorrent`.
+    /// `CacheWrite`, `CacheRemove`, `CacheVerify`, `PutChunk`, `PutTorrent`.
     Done,
     /// `FetchChunk`; `None`: the backing store has no such object.
     Chunk(Option<VerifiedChunk>),
@@ -160,7 +167,7 @@ pub enum Outcome {
     Torrent(Option<Bytes>),
     /// `Exists`.
     Exists(bool),
-    /// `CacheRead`, `FetchChunk`, `FetchTorrent`: what is there is not what it must be. None of it is to be used.
+    /// `CacheRead`, `CacheVerify`, `FetchChunk`, `FetchTorrent`: what is there is not what it must be. None of it is to be used.
     Corrupt(DiskError),
     /// It failed; whether a write was applied is unknown.
     Failed(DiskError),

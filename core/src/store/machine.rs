@@ -3,17 +3,19 @@
 //! It never acknowledges a chunk before the backing store has it, and never holds more bytes than its limits say.
 
 mod clear;
+mod scrub;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
 use lru::LruCache;
 
+use self::scrub::Scrub;
 use super::answer::{Answer, StoreError};
 use super::cache::{Cache, CacheStats, Pin, Room};
+use super::config::Config;
 use super::effect::{Effect, EffectDone, Key, Outcome, Part};
 use super::torrents::Torrents;
 use super::{MAX_KO_LEN, cached_len};
@@ -24,49 +26,6 @@ use crate::node::io::{DiskError, Ticket};
 
 /// Time until a removal from the cache that failed is tried again.
 const REMOVE_RETRY: Duration = Duration::from_secs(1);
-
-/// Limits of a store.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Most bytes of the cache on disk, leaf hashes and footers included.
-    pub cache_bytes: u64,
-    /// Cached chunks that nobody used for so long are removed.
-    pub max_age: Duration,
-    /// Most chunks fetched from the backing store at once.
-    pub max_fetches: usize,
-    /// Most chunks put into the backing store at once.
-    pub max_puts: usize,
-    /// Most small requests (existence, `.ko`s) to the backing store at once.
-    pub max_lookups: usize,
-    /// Most bytes of chunks and `.ko`s in memory on their way in or out; fetches may take half of it, so that
-    /// readers never keep uploads out.
-    pub max_memory: u64,
-    /// Most chunks that wait for a fetch to begin.
-    pub max_queued_fetches: usize,
-    /// Most tickets that wait for an answer.
-    pub max_waiting: usize,
-    /// Chunks remembered as stored for good.
-    pub max_known: NonZeroUsize,
-    /// Most bytes of `.ko`s kept in memory.
-    pub torrent_bytes: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            cache_bytes: 300_000_000,
-            max_age: Duration::from_secs(24 * 3600),
-            max_fetches: 16,
-            max_puts: 8,
-            max_lookups: 32,
-            max_memory: 64 << 20,
-            max_queued_fetches: 1024,
-            max_waiting: 16_384,
-            max_known: NonZeroUsize::new(1 << 16).expect("not zero"),
-            torrent_bytes: 16 << 20,
-        }
-    }
-}
 
 /// What the store wants done or says.
 #[derive(Clone, Debug)]
@@ -115,9 +74,11 @@ pub struct Stats {
     pub backing_errors: u64,
     /// Effects that failed.
     pub faults: u64,
-    /// Those of them that found cached bytes to be others than were written.
+    /// Verifications of whole cached chunks that found them right.
+    pub cache_verified: u64,
+    /// Faults that found cached bytes to be others than were written.
     pub cache_corrupt: u64,
-    /// Those of them that found an object of the backing store not to be what its name says.
+    /// Faults that found an object of the backing store not to be what its name says.
     pub backing_corrupt: u64,
     /// Bytes of chunks and `.ko`s in memory.
     pub memory: u64,
@@ -157,6 +118,7 @@ pub struct Store {
     held_bytes: u64,
     /// When each stuck removal is tried again.
     retries: VecDeque<(Instant, ChunkId)>,
+    scrub: Scrub,
     stats: Stats,
     outbox: Outbox<Output>,
 }
@@ -187,6 +149,7 @@ enum Pending {
     CacheRead { pin: Pin, chunk: ChunkId, ticket: Ticket, part: Part },
     CacheWrite(ChunkId),
     CacheRemove(ChunkId),
+    CacheVerify(Pin),
     FetchChunk(ChunkId),
     PutChunk(ChunkId),
     FetchTorrent(InfoHash),
@@ -223,6 +186,7 @@ impl Store {
             fetching_bytes: 0,
             held_bytes: 0,
             retries: VecDeque::new(),
+            scrub: Scrub::default(),
             stats: Stats::default(),
             outbox: Outbox::default(),
             config,
@@ -353,6 +317,7 @@ impl Store {
             }
             (Pending::CacheWrite(chunk), outcome) => self.cache_written(chunk, outcome),
             (Pending::CacheRemove(chunk), outcome) => self.cache_removed(now, chunk, outcome),
+            (Pending::CacheVerify(pin), outcome) => self.cache_verified(pin, outcome),
             (Pending::FetchChunk(chunk), outcome) => self.chunk_fetched(chunk, outcome),
             (Pending::PutChunk(chunk), outcome) => self.chunk_put(chunk, outcome),
             (Pending::FetchTorrent(info_hash), outcome) => self.torrent_fetched(info_hash, outcome),
@@ -372,7 +337,8 @@ impl Store {
     /// When to call [`Store::wake`] if nothing happens before.
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
-        earliest([self.cache.next_expiry(), self.retries.front().map(|&(at, _)| at)])
+        let retry = self.retries.front().map(|&(at, _)| at);
+        earliest([self.cache.next_expiry(), retry, self.next_verification()])
     }
 
     /// The next thing to do, in order.
@@ -486,6 +452,7 @@ impl Store {
                 self.fault("read from the cache", Key::Chunk(chunk), why);
                 if self.cache.reject(pin) {
                     self.remove(vec![chunk]);
+                    self.restore(chunk);
                 }
                 match self.chunks.get(&chunk).and_then(|active| active.data.as_ref()) {
                     Some(data) => {
@@ -653,6 +620,7 @@ impl Store {
         self.begin_puts();
         self.begin_fetches();
         self.begin_lookups();
+        self.begin_verification(now);
     }
 
     /// First come, first written: room that is made for one chunk is not taken by another.

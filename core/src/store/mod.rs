@@ -4,13 +4,15 @@
 
 mod answer;
 pub mod cache;
+mod config;
 mod effect;
 mod machine;
 mod torrents;
 
 pub use answer::{Answer, StoreError};
+pub use config::Config;
 pub use effect::{Effect, EffectDone, Key, Outcome, Part, PartData};
-pub use machine::{Config, Fault, Output, Stats, Store};
+pub use machine::{Fault, Output, Stats, Store};
 
 use crate::id::ChunkId;
 
@@ -19,6 +21,9 @@ pub const MAX_KO_LEN: u64 = 32 << 20;
 
 /// Bytes that a cached chunk takes besides its data and its leaf hashes: the footer that says they are whole.
 pub const CACHE_FOOTER_LEN: u64 = 64;
+
+/// Least bytes that verifying a cached chunk counts for: finding a file costs the disk something, however short it is.
+pub const SCRUB_LEAST: u64 = 4096;
 
 /// Bytes that a chunk takes in the cache: its data, 32 a block for its leaf hashes, and the footer.
 #[must_use]

@@ -92,8 +92,19 @@ impl CacheDir {
         };
         match file.read(chunk, part) {
             Ok(data) => Outcome::Read(data),
-            Err(error @ Unreadable::Rotten(_)) => Outcome::Corrupt(explain("read", &path, &error)),
-            Err(error @ Unreadable::Failed(_)) => Outcome::Failed(explain("read", &path, &error)),
+            Err(why) => unreadable("read", &path, &why),
+        }
+    }
+
+    /// Reads a cached chunk whole, afresh from the disk, and proves every byte of it. Unless it says
+    /// [`Outcome::Done`], the chunk is to be removed.
+    #[must_use]
+    pub fn verify(&self, chunk: ChunkId) -> Outcome {
+        let path = self.path(chunk);
+        let verified = File::open(&path).map_err(Unreadable::from);
+        match verified.and_then(|file| cache_file::verify(&file, chunk)) {
+            Ok(()) => Outcome::Done,
+            Err(why) => unreadable("verify", &path, &why),
         }
     }
 
@@ -188,6 +199,14 @@ fn age(path: &Path, chunk: ChunkId, now: SystemTime) -> Result<(ChunkId, Duratio
     let used = file.metadata().and_then(|metadata| metadata.modified()).map_err(|error| error.to_string())?;
     // A clock that was set back makes a file of the future: it counts as just used.
     Ok((chunk, now.duration_since(used).unwrap_or_default()))
+}
+
+fn unreadable(doing: &str, path: &Path, why: &Unreadable) -> Outcome {
+    let error = explain(doing, path, why);
+    match why {
+        Unreadable::Rotten(_) => Outcome::Corrupt(error),
+        Unreadable::Failed(_) => Outcome::Failed(error),
+    }
 }
 
 fn explain(doing: &str, path: &Path, why: &dyn std::fmt::Display) -> DiskError {

@@ -124,6 +124,18 @@ pub(super) fn read_blocks(
     }
 }
 
+/// Whether the file is that chunk, every byte of it.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(super) fn verify(file: &File, chunk: ChunkId) -> Result<(), Unreadable> {
+    let leaves = read_leaves(file, chunk)?;
+    if merkle::root(&leaves, chunk.height(), Digest::default()) != chunk.root() {
+        return Err(Unreadable::Rotten("its leaf hashes are those of another chunk".into()));
+    }
+    read_blocks(file, chunk, &leaves, 0, chunk.blocks()).map(|_| ())
+}
+
 fn header(chunk: ChunkId) -> [u8; HEADER_LEN] {
     let mut header = [0; HEADER_LEN];
     header[..8].copy_from_slice(MAGIC);

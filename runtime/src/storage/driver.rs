@@ -58,6 +58,9 @@ impl StoreDriver {
                     let remove = move |cache: &CacheDir| cache.remove(chunk).map(|()| Outcome::Done);
                     (ticket, driver.on_disk(remove).await)
                 }
+                Effect::CacheVerify { ticket, chunk } => {
+                    (ticket, Ok(driver.on_disk(move |cache| cache.verify(chunk)).await))
+                }
                 Effect::FetchChunk { ticket, chunk } => {
                     (ticket, driver.fetch_chunk(chunk).await)
                 }

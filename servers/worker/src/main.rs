@@ -101,6 +101,7 @@ fn machine_config(settings: &Settings, key: SharedKey) -> WorkerConfig {
     config.capacity = settings.capacity;
     config.store.cache_bytes = settings.cache_size_mb * 1_000_000;
     config.store.max_age = Duration::from_secs(settings.lru_max_age_hours * 3600);
+    config.store.scrub_rate = settings.scrub_rate_kb * 1000;
     config
 }
 

@@ -82,6 +82,11 @@ pub(crate) struct Settings {
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) lru_max_age_hours: u64,
 
+    /// KB of cached chunks to verify each second, readers or none; 0 verifies none. 50 see 300 MB in 1.7 hours
+    #[arg(long, env = "SCRUB_RATE_KB", default_value_t = 50,
+          value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(crate) scrub_rate_kb: u64,
+
     #[command(flatten)]
     pub(crate) ice: IceSettings,
 
@@ -178,6 +183,7 @@ mod tests {
             ("--public-url", "localhost:1"),
             ("--s3-endpoint", "minio:9000"),
             ("--cache-size-mb", "0"),
+            ("--scrub-rate-kb", "1000001"),
         ] {
             let fault = parse(&[flag, value]).unwrap_err().to_string();
             assert!(fault.contains(flag) && fault.contains(value), "{fault}");

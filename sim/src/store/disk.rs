@@ -45,6 +45,11 @@ impl Disk {
         self.files.keys().copied()
     }
 
+    /// The chunks whose file is not as it was written.
+    pub fn rotten(&self) -> impl Iterator<Item = ChunkId> {
+        self.files.iter().filter(|(_, file)| !file.right).map(|(&chunk, _)| chunk)
+    }
+
     /// Bytes of all files, temporary ones included.
     #[must_use]
     pub fn bytes(&self) -> u64 {

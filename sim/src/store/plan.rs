@@ -35,7 +35,7 @@ kinds! {
         CrashLosesName = "crash, name lost",
         /// Somebody empties the cache.
         Wipe = "cache emptied",
-        /// A file of the cache rots, and is read.
+        /// A file of the cache rots, and is read or verified.
         Rot = "file rotten",
         /// The disk refuses a write.
         WriteFailed = "write refused",
@@ -53,6 +53,8 @@ kinds! {
         NeverRemoves = &["cache within budget", "cache index equals disk"],
         /// The driver reads files of the cache without checking them.
         ServesRot = &["nothing unverified is served"],
+        /// The driver says of every file that it is as it was written.
+        OverlooksRot = &["rot is found in a round"],
         /// Recovery takes half-written files for whole ones.
         RecoversTorn = &["nothing unverified is served"],
         /// Recovery overlooks a file.
@@ -84,6 +86,7 @@ impl Plan {
         let config = Config {
             cache_bytes: [0, 200, 1_000, 5_000, 60_000, 200_000][up_to(6) as usize - 1],
             max_age: Duration::from_millis([20, 500, 60_000][up_to(3) as usize - 1]),
+            scrub_rate: [0, 0, 200_000][up_to(3) as usize - 1],
             max_fetches: up_to(4) as usize,
             max_puts: up_to(4) as usize,
             max_lookups: up_to(3) as usize,

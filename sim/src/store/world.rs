@@ -21,7 +21,7 @@ use crate::simulation::{Journal, Log, Run, Simulation, live_through, short};
 /// Most events in a run: more means that something goes round in circles.
 const MAX_EVENTS: u64 = 100_000;
 /// Time after which a healed world has nothing left to try again.
-const SETTLED: Duration = Duration::from_secs(5);
+const SETTLED: Duration = Duration::from_secs(3);
 /// Longest time that a step of the disk or of S3 takes, in nanoseconds.
 const STEP: u64 = 1_000_000;
 
@@ -153,7 +153,7 @@ impl World {
     fn read_everything(&mut self) -> Result<(), Failure> {
         for chunk in POOL.iter().take(self.plan.chunks) {
             self.ask(Question::Read(chunk.id(), Part::Leaves))?;
-            self.settle()?;
+            self.rest()?;
         }
         let mut oracles = std::mem::take(&mut self.oracles);
         for oracle in &mut oracles {
@@ -167,6 +167,11 @@ impl World {
     fn settle(&mut self) -> Result<(), Failure> {
         let end = self.now + SETTLED;
         self.advance(end)?;
+        self.rest()
+    }
+
+    /// Lets time pass until nothing is under way.
+    fn rest(&mut self) -> Result<(), Failure> {
         while let Some(at) = self.heap.next() {
             self.advance(at)?;
         }
@@ -310,6 +315,10 @@ impl World {
                 let outcome = self.read_file(chunk, part);
                 self.reply(ticket, outcome);
             }
+            Effect::CacheVerify { ticket, chunk } => {
+                let outcome = self.verify_file(chunk);
+                self.reply(ticket, outcome);
+            }
             Effect::CacheWrite { ticket, chunk } => {
                 self.disk.writes.insert(chunk.id(), Stage::Created);
                 self.schedule(STEP, Event::Write(ticket, chunk.id()));
@@ -357,6 +366,17 @@ impl World {
         }
         self.journal.fault(self.now, Fault::Rot);
         Outcome::Corrupt(DiskError("it is not as it was written".into()))
+    }
+
+    fn verify_file(&mut self, chunk: ChunkId) -> Outcome {
+        match self.disk.files.get(&chunk) {
+            None => Outcome::Failed(DiskError("no such file".into())),
+            Some(file) if file.right || self.plant == Some(Plant::OverlooksRot) => Outcome::Done,
+            Some(_) => {
+                self.journal.fault(self.now, Fault::Rot);
+                Outcome::Corrupt(DiskError("it is not as it was written".into()))
+            }
+        }
     }
 
     fn write(&mut self, ticket: Ticket, chunk: ChunkId) {
@@ -412,7 +432,10 @@ impl World {
                 Key::Chunk(chunk) => self.chunks.contains(&chunk),
                 Key::Torrent(info_hash) => self.torrents.contains_key(&info_hash),
             }),
-            Effect::CacheRead { .. } | Effect::CacheWrite { .. } | Effect::CacheRemove { .. } => {
+            Effect::CacheRead { .. }
+            | Effect::CacheWrite { .. }
+            | Effect::CacheRemove { .. }
+            | Effect::CacheVerify { .. } => {
                 unreachable!("the cache is not in S3")
             }
         };
@@ -474,6 +497,8 @@ impl World {
 
     fn view(&self) -> View<'_> {
         View {
+            now: self.now,
+            life: self.life,
             store: &self.store,
             config: &self.plan.config,
             disk: &self.disk,
@@ -501,6 +526,7 @@ const fn ticket_of(effect: &Effect) -> Ticket {
         Effect::CacheRead { ticket, .. }
         | Effect::CacheWrite { ticket, .. }
         | Effect::CacheRemove { ticket, .. }
+        | Effect::CacheVerify { ticket, .. }
         | Effect::FetchChunk { ticket, .. }
         | Effect::FetchTorrent { ticket, .. }
         | Effect::PutChunk { ticket, .. }

@@ -35,8 +35,13 @@ pub(super) type Cache = BTreeMap<ChunkId, VerifiedChunk>;
 impl World {
     /// A worker asks something of its cache or of the backing store.
     pub(super) fn store_command(&mut self, node: usize, effect: Effect) {
-        let cached =
-            matches!(effect, Effect::CacheRead { .. } | Effect::CacheWrite { .. } | Effect::CacheRemove { .. });
+        let cached = matches!(
+            effect,
+            Effect::CacheRead { .. }
+                | Effect::CacheWrite { .. }
+                | Effect::CacheRemove { .. }
+                | Effect::CacheVerify { .. }
+        );
         let mut takes = if cached {
             between(&mut self.rng, &self.settings.disk_latency)
         } else {
@@ -77,6 +82,10 @@ impl World {
                 self.nodes[node].cache.remove(&chunk);
                 (ticket, Outcome::Done)
             }
+            Effect::CacheVerify { ticket, chunk } => match self.cache_read(node, chunk, Part::Leaves) {
+                Outcome::Read(_) => (ticket, Outcome::Done),
+                wrong => (ticket, wrong),
+            },
             Effect::FetchChunk { ticket, chunk } => {
                 let found = self.backing.chunks.get(&chunk).cloned();
                 (ticket, self.backing_answer(Outcome::Chunk(found)))

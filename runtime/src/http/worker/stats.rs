@@ -109,6 +109,7 @@ fn page(shared: &Shared, known: &Known) -> Value {
             "stored": store.stored,
             "stored_bytes": store.stored_bytes,
             "faults": store.faults,
+            "cache_verified": store.cache_verified,
             "cache_corrupt": store.cache_corrupt,
             "backing_corrupt": store.backing_corrupt,
             "memory_bytes": store.memory,

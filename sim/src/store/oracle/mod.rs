@@ -5,10 +5,12 @@ mod cache_index_equals_disk;
 mod cache_within_budget;
 mod memory_within_bound;
 mod nothing_unverified_is_served;
+mod rot_is_found_in_a_round;
 
 use std::collections::BTreeSet;
 
 use kollator_core::id::ChunkId;
+use kollator_core::machine::Instant;
 use kollator_core::merkle::VerifiedChunk;
 use kollator_core::store::{Answer, Config, Part, Store};
 
@@ -17,6 +19,7 @@ pub use cache_index_equals_disk::CacheIndexEqualsDisk;
 pub use cache_within_budget::CacheWithinBudget;
 pub use memory_within_bound::MemoryWithinBound;
 pub use nothing_unverified_is_served::NothingUnverifiedIsServed;
+pub use rot_is_found_in_a_round::RotIsFoundInARound;
 
 use super::disk::Disk;
 
@@ -47,6 +50,10 @@ pub enum Happening<'a> {
 /// Everything as it is.
 #[derive(Debug)]
 pub struct View<'a> {
+    /// What time it is.
+    pub now: Instant,
+    /// Which life of the process this is.
+    pub life: u64,
     /// The machine.
     pub store: &'a Store,
     /// The limits it was promised to keep.
@@ -94,5 +101,6 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::new(NothingUnverifiedIsServed),
         Box::new(CacheIndexEqualsDisk),
         Box::new(MemoryWithinBound),
+        Box::new(RotIsFoundInARound::default()),
     ]
 }
