@@ -115,6 +115,7 @@ impl Stage {
 const fn ticket_of(effect: &Effect) -> Ticket {
     match effect {
         Effect::CacheRead { ticket, .. }
+        | Effect::CacheVerify { ticket, .. }
         | Effect::CacheWrite { ticket, .. }
         | Effect::CacheRemove { ticket, .. }
         | Effect::FetchChunk { ticket, .. }

@@ -61,12 +61,8 @@ impl StoreDriver {
                 Effect::CacheVerify { ticket, chunk } => {
                     (ticket, Ok(driver.on_disk(move |cache| cache.verify(chunk)).await))
                 }
-                Effect::FetchChunk { ticket, chunk } => {
-                    (ticket, driver.fetch_chunk(chunk).await)
-                }
-                Effect::FetchTorrent { ticket, info_hash } => {
-                    (ticket, driver.fetch_torrent(info_hash).await)
-                }
+                Effect::FetchChunk { ticket, chunk } => (ticket, driver.fetch_chunk(chunk).await),
+                Effect::FetchTorrent { ticket, info_hash } => (ticket, driver.fetch_torrent(info_hash).await),
                 Effect::PutChunk { ticket, chunk } => {
                     let put = driver.put(Key::Chunk(chunk.id()), chunk.data().clone(), PutMode::Create);
                     (ticket, put.await.map(|()| Outcome::Done))

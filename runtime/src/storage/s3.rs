@@ -142,9 +142,7 @@ impl S3Backing {
         }
         let mut body = object.body;
         let mut bytes = BytesMut::with_capacity(claimed.unwrap_or(0) as usize);
-        while let Some(part) =
-            self.patiently(body.try_next()).await?.map_err(|error| Trouble::passing(&error))?
-        {
+        while let Some(part) = self.patiently(body.try_next()).await?.map_err(|error| Trouble::passing(&error))? {
             let length = (bytes.len() + part.len()) as u64;
             if length > most {
                 return Ok(Found::WrongLength(length));

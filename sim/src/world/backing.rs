@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kollator_core::id::{ChunkId, InfoHash};
 use kollator_core::merkle::{HashedBlocks, VerifiedChunk};
 use kollator_core::node::io::{DiskError, Ticket};
 use kollator_core::node::worker::WorkerInput;
-use kollator_core::store::{Effect, EffectDone, Key, Outcome, Part, PartData};
+use kollator_core::store::{Effect, EffectDone, Key, Outcome, Part};
 
 use super::net::between;
 use super::{Event, Fact, FaultKind, Input, World};
@@ -151,12 +151,4 @@ impl World {
 
 fn failed(why: &str) -> Outcome {
     Outcome::Failed(DiskError(why.into()))
-}
-
-fn flipped(data: &Bytes) -> Bytes {
-    let mut data = BytesMut::from(&data[..]);
-    if let Some(byte) = data.first_mut() {
-        *byte ^= 0x10;
-    }
-    data.freeze()
 }

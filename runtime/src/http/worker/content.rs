@@ -100,11 +100,11 @@ mod tests {
 
     use super::*;
 
+    /// The bytes of each chunk.
+    type Chunks = BTreeMap<ChunkId, Vec<u8>>;
+
     /// A folder of three files whose bytes differ everywhere, and the chunks they are cut into.
-    fn folder(
-        lengths: [usize; 3],
-        piece_length: u32,
-    ) -> (Arc<Metainfo>, Vec<Vec<u8>>, BTreeMap<ChunkId, Vec<u8>>) {
+    fn folder(lengths: [usize; 3], piece_length: u32) -> (Arc<Metainfo>, Vec<Vec<u8>>, Chunks) {
         let mut builder = MetainfoBuilder::new("folder", piece_length).unwrap();
         let mut files = Vec::new();
         for (name, length) in ["a", "b", "c"].iter().zip(lengths) {
@@ -115,7 +115,7 @@ mod tests {
             files.push(data);
         }
         let metainfo = builder.build().unwrap();
-        let mut chunks = BTreeMap::new();
+        let mut chunks = Chunks::new();
         for piece in metainfo.pieces() {
             let data = &files[piece.file as usize][piece.offset as usize..][..piece.chunk.length() as usize];
             chunks.insert(piece.chunk, data.to_vec());
@@ -123,7 +123,7 @@ mod tests {
         (Arc::new(metainfo), files, chunks)
     }
 
-    fn fetch(content: Content, range: Range<u64>, chunks: &BTreeMap<ChunkId, Vec<u8>>) -> Vec<u8> {
+    fn fetch(content: Content, range: Range<u64>, chunks: &Chunks) -> Vec<u8> {
         let mut out = Vec::new();
         for read in content.reads(range) {
             assert!((1..=MAX_ASK_BLOCKS).contains(&read.count) && !read.bytes.is_empty(), "{read:?}");
