@@ -12,10 +12,12 @@ only the standard library. Prints one line for each test and, last, `N passed, M
 
 import argparse
 import contextlib
+import json
 import os
 import pathlib
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -73,6 +75,13 @@ class Scene:
         self.worker.kill()
         shutil.rmtree(self.cache)
         self.start()
+
+    def verify(self, expect):
+        """Runs `kollator-worker verify` with the worker's own settings."""
+        command = self.net.command("verify", "--json", binary="kollator-worker")
+        done = subprocess.run(command, env=self.worker.env, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == expect, f"verify: exit {done.returncode}: {done.stdout}{done.stderr}"
+        return done
 
     def cached(self):
         return {path for path in self.cache.glob("??/*") if path.suffix != ".tmp"}
@@ -247,6 +256,31 @@ def received_is_right(source, part):
             assert got in (wanted, bytes(len(wanted))), "a wrong block was received"
 
 
+def test_verify(scene, room):
+    """It finds nothing in a store that is right, and in one that is not exactly what is wrong."""
+    objects, files = scene.stored(), scene.cached()
+    scene.net.share(write(room / "source", 9 * MIB, seed="verify"))
+    objects = news(scene.stored(), objects, 3)
+    files = wait_for("its chunks are cached", lambda: news(scene.cached(), files, 3))
+    assert "another process uses it" in scene.verify(1).stderr
+    scene.worker.kill()
+    right = {path: path.read_bytes() for path in (files[0], *objects)}
+    done = json.loads(scene.verify(0).stdout)
+    assert done["store"]["right"] > len(scene.stored()) and done["cache"]["right"] == len(scene.cached()), done
+    for path, damage in zip(right, (flip, flip, truncate, lengthen), strict=True):
+        damage(path, scene.random)
+    foreign = write(scene.objects / "foreign", 10)
+    *wrong, done = map(json.loads, scene.verify(1).stdout.splitlines())
+    named = {(line["in"], line["name"].rsplit("/")[-1]) for line in wrong}
+    assert named == {("cache", files[0].name), *(("store", path.name) for path in (*objects, foreign))}, wrong
+    assert (done["cache"]["wrong"], done["store"]["wrong"]) == (1, 4), done
+    foreign.unlink()
+    for path, content in right.items():
+        path.write_bytes(content)
+    scene.verify(0)
+    scene.start()
+
+
 @contextlib.contextmanager
 def network(top, name, options, port=None, **settings):
     """A network that ends with the test; last lines of its logs if that failed."""
@@ -286,7 +320,7 @@ def test_s3_that_fails(top, options):
     assert set(faults.fired) == set(KINDS), f"not every kind of fault happened: {faults.fired}"
 
 
-SCENES = (test_killed_while_it_uploads, test_rot_in_the_cache, test_rot_in_s3)
+SCENES = (test_killed_while_it_uploads, test_rot_in_the_cache, test_rot_in_s3, test_verify)
 WORLDS = (test_s3_that_fails,)
 
 

@@ -44,6 +44,13 @@ pub trait Backing: Send + Sync + 'static {
     /// # Errors
     /// If that could not be found out.
     async fn has(&self, key: Key) -> Result<bool, DiskError>;
+
+    /// Names of objects that begin with `prefix`, a folder with its `/`: some of those that come after `after`, in the
+    /// order of their bytes; none if there are no more. Retries by itself.
+    ///
+    /// # Errors
+    /// If they could not be found out.
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, DiskError>;
 }
 
 /// Whether an object of this name may be `length` bytes long.

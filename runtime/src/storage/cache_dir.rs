@@ -21,7 +21,7 @@ use super::{atomic, cache_file};
 /// Files kept open for reading.
 const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
 /// Marks the folder as a cache, and keeps a second process out of it.
-const LOCK_NAME: &str = "kollator-cache.lock";
+pub(super) const LOCK_NAME: &str = "kollator-cache.lock";
 
 /// A folder of cached chunks, held by this process alone.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ impl CacheDir {
 }
 
 /// Takes the folder for this process. A folder that holds something else is refused: recovery removes files.
-fn lock(root: &Path) -> Result<File, DiskError> {
+pub(super) fn lock(root: &Path) -> Result<File, DiskError> {
     fs::create_dir_all(root).map_err(|error| explain("create the cache folder", root, &error))?;
     let path = root.join(LOCK_NAME);
     let is_cache = path.exists();

@@ -38,7 +38,14 @@ impl DirBacking {
     pub fn open(root: impl Into<PathBuf>, blocking: Blocking) -> Result<Self, DiskError> {
         let root = root.into();
         prepare(&root).map_err(|error| explain("use the storage folder", &root, &error))?;
-        Ok(Self { root: root.into(), blocking, next_temporary: AtomicU64::new(0) })
+        Ok(Self::of_existing(root, blocking))
+    }
+
+    /// A folder that is there, as requests will show.
+    #[must_use]
+    pub fn of_existing(root: impl Into<PathBuf>, blocking: Blocking) -> Self {
+        let root: PathBuf = root.into();
+        Self { root: root.into(), blocking, next_temporary: AtomicU64::new(0) }
     }
 
     fn path(&self, key: Key) -> PathBuf {
@@ -85,6 +92,19 @@ impl Backing for DirBacking {
             Err(error) => Err(explain("look up", &path, &error)),
         };
         self.blocking.run(look).await
+    }
+
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, DiskError> {
+        let (path, prefix, after) = (self.root.join(prefix), prefix.to_owned(), after.to_owned());
+        let list = move || -> io::Result<Vec<String>> {
+            let name = |entry: fs::DirEntry| format!("{prefix}{}", entry.file_name().to_string_lossy());
+            let names: io::Result<Vec<_>> = fs::read_dir(&path)?.map(|entry| entry.map(name)).collect();
+            let mut names = names?;
+            names.retain(|name| *name > after);
+            names.sort();
+            Ok(names)
+        };
+        self.blocking.run(list).await.map_err(|error| explain("list", &self.root, &error))
     }
 }
 

@@ -10,6 +10,7 @@ mod cache_file;
 mod dir;
 mod driver;
 mod s3;
+mod verify;
 
 pub use backing::{Backing, Found, PutMode};
 pub use cache_dir::CacheDir;
@@ -17,3 +18,4 @@ pub(crate) use cache_file::{name as chunk_name, parse_name as parse_chunk_name};
 pub use dir::DirBacking;
 pub use driver::StoreDriver;
 pub use s3::{S3Backing, S3Settings};
+pub use verify::{Verified, verify_backing, verify_cache};

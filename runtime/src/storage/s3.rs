@@ -92,15 +92,23 @@ impl S3Backing {
     /// # Errors
     /// If a setting is wrong, the service cannot be reached before the deadline, or refuses the keys.
     pub async fn connect(settings: S3Settings, seed: u64) -> Result<Self, DiskError> {
+        let backing = Self::of_existing(settings, seed)?;
+        backing.ensure_bucket().await?;
+        Ok(backing)
+    }
+
+    /// A bucket that is there, as requests will show. `seed` spreads the pauses between tries.
+    ///
+    /// # Errors
+    /// If a setting is wrong.
+    pub fn of_existing(settings: S3Settings, seed: u64) -> Result<Self, DiskError> {
         check(&settings)?;
-        let backing = Self {
+        Ok(Self {
             client: client(&settings),
             settings,
             conditional: AtomicBool::new(true),
             jitter: Mutex::new(Rng::new(seed)),
-        };
-        backing.ensure_bucket().await?;
-        Ok(backing)
+        })
     }
 
     async fn ensure_bucket(&self) -> Result<(), DiskError> {
@@ -201,6 +209,14 @@ impl S3Backing {
         }
     }
 
+    /// One try to list a page of names.
+    async fn try_list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Trouble> {
+        let request = self.client.list_objects_v2().bucket(&self.settings.bucket).prefix(prefix);
+        let request = request.set_start_after((!after.is_empty()).then(|| after.to_owned()));
+        let page = request.send().await.map_err(Trouble::from)?;
+        Ok(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect())
+    }
+
     /// Tries until it works, fails for good, or the deadline has come.
     async fn retry<T, F: Future<Output = Result<T, Trouble>>>(
         &self,
@@ -247,6 +263,10 @@ impl Backing for S3Backing {
     async fn has(&self, key: Key) -> Result<bool, DiskError> {
         let length = self.retry(&format!("look up {key}"), || self.try_length(key)).await?;
         Ok(length.is_some_and(|length| allows_length(key, length)))
+    }
+
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, DiskError> {
+        self.retry(&format!("list {prefix}"), || self.try_list(prefix, after)).await
     }
 }
 

@@ -2,14 +2,16 @@
 //! network and its HTTP are driven in `kollator-runtime`.
 
 mod settings;
+mod verify;
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory, Parser as _};
 use kollator_core::auth::SharedKey;
 use kollator_core::node::worker::WorkerConfig;
 use kollator_runtime::blocking::Blocking;
@@ -24,22 +26,26 @@ use kollator_servers::{Signals, raise_open_files};
 use tokio::sync::oneshot;
 use tracing::info;
 
-use self::settings::{Settings, Storage};
+use self::settings::{Settings, Storage, VerifySettings};
 
 /// Longest wait at shutdown for what is open to be finished.
 const DRAIN: Duration = Duration::from_secs(30);
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    if std::env::args_os().nth(1).is_some_and(|word| word == "verify") {
+        return verify::run(VerifySettings::parse_from(std::env::args_os().skip(1)));
+    }
     let settings = Settings::parse();
-    let key = settings.key.read().unwrap_or_else(|fault| refuse(&fault));
-    let ice_servers = settings.ice.servers().unwrap_or_else(|fault| refuse(&fault));
-    let storage = settings.storage().unwrap_or_else(|fault| refuse(&fault));
-    settings.log.start().unwrap_or_else(|fault| refuse(&fault));
+    let key = settings.key.read().unwrap_or_else(|fault| refuse::<Settings>(&fault));
+    let ice_servers = settings.ice.servers().unwrap_or_else(|fault| refuse::<Settings>(&fault));
+    let storage = settings.store.storage().unwrap_or_else(|fault| refuse::<Settings>(&fault));
+    settings.log.start().unwrap_or_else(|fault| refuse::<Settings>(&fault));
     info!(version = env!("CARGO_PKG_VERSION"), name = settings.worker_id, "starting");
     raise_open_files();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let rtc = RtcConfig { ice_servers, ..RtcConfig::default() };
-    runtime.block_on(run(settings, key, storage, rtc))
+    runtime.block_on(run(settings, key, storage, rtc))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(settings: Settings, key: SharedKey, storage: Storage, rtc: RtcConfig) -> anyhow::Result<()> {
@@ -50,8 +56,8 @@ async fn run(settings: Settings, key: SharedKey, storage: Storage, rtc: RtcConfi
 
     let cores = std::thread::available_parallelism().map_or(1, Into::into);
     let blocking = Blocking::threads(cores.clamp(2, 16));
-    let (cache, recovered) = CacheDir::open(&settings.cache_path).context("--cache-path (CACHE_PATH)")?;
-    info!(chunks = recovered.len(), path = %settings.cache_path.display(), "cache opened");
+    let (cache, recovered) = CacheDir::open(&settings.store.cache_path).context("--cache-path (CACHE_PATH)")?;
+    info!(chunks = recovered.len(), path = %settings.store.cache_path.display(), "cache opened");
     let backing: Arc<dyn Backing> = match storage {
         Storage::S3(s3) => {
             info!(settings = ?s3, "storing in S3");
@@ -106,6 +112,6 @@ fn machine_config(settings: &Settings, key: SharedKey) -> WorkerConfig {
 }
 
 /// Ends the process with exit code 2: a setting is bad.
-fn refuse(fault: &str) -> ! {
-    Settings::command().error(ErrorKind::ValueValidation, fault).exit()
+fn refuse<S: CommandFactory>(fault: &str) -> ! {
+    S::command().error(ErrorKind::ValueValidation, fault).exit()
 }

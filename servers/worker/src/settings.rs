@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use kollator_core::wire::signal::{MAX_CAPACITY, MAX_NAME};
 use kollator_runtime::link::FrontUrl;
 use kollator_runtime::storage::S3Settings;
@@ -13,7 +13,11 @@ use kollator_servers::{IceSettings, KeySettings, LogSettings, public_url};
 
 /// Kollator's worker: an always-on peer with a cache in front of S3.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "kollator-worker", version)]
+#[command(
+    name = "kollator-worker",
+    version,
+    after_help = "kollator-worker verify checks a whole store: see its --help"
+)]
 pub(crate) struct Settings {
     /// TCP port for HTTP; 0 lets the system choose
     #[arg(long, env = "PORT", default_value_t = 8081)]
@@ -44,6 +48,52 @@ pub(crate) struct Settings {
     #[arg(long, env = "PUBLIC_URL", value_parser = public_url)]
     public_url: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) store: StoreSettings,
+
+    /// Most bytes of the cache, in MB
+    #[arg(long, env = "CACHE_SIZE_MB", default_value_t = 300,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) cache_size_mb: u64,
+
+    /// Hours after which a cached chunk that nobody read is removed
+    #[arg(long, env = "LRU_MAX_AGE_HOURS", default_value_t = 24,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) lru_max_age_hours: u64,
+
+    /// KB of cached chunks to verify each second, readers or none; 0 verifies none. 50 see 300 MB in 1.7 hours
+    #[arg(long, env = "SCRUB_RATE_KB", default_value_t = 50,
+          value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(crate) scrub_rate_kb: u64,
+
+    #[command(flatten)]
+    pub(crate) ice: IceSettings,
+
+    #[command(flatten)]
+    pub(crate) log: LogSettings,
+}
+
+/// Checks a whole store, cache and S3 or folder, while no worker uses that cache.
+///
+/// Prints what is wrong and changes nothing. Exits with 0 if nothing is wrong, with 1 if something is or could not be
+/// checked.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "kollator-worker verify", version)]
+pub(crate) struct VerifySettings {
+    /// Print JSON lines
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) store: StoreSettings,
+
+    #[command(flatten)]
+    pub(crate) log: LogSettings,
+}
+
+/// Where chunks are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StoreSettings {
     /// S3-compatible service, such as http://127.0.0.1:9000; without it, DATA_PATH takes its place
     #[arg(long, env = "S3_ENDPOINT", value_parser = public_url)]
     s3_endpoint: Option<String>,
@@ -68,30 +118,9 @@ pub(crate) struct Settings {
     #[arg(long, env = "DATA_PATH", default_value = "./data")]
     data_path: PathBuf,
 
-    /// Most bytes of the cache, in MB
-    #[arg(long, env = "CACHE_SIZE_MB", default_value_t = 300,
-          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    pub(crate) cache_size_mb: u64,
-
     /// Folder of the cache, for this worker alone
     #[arg(long, env = "CACHE_PATH", default_value = "./cache")]
     pub(crate) cache_path: PathBuf,
-
-    /// Hours after which a cached chunk that nobody read is removed
-    #[arg(long, env = "LRU_MAX_AGE_HOURS", default_value_t = 24,
-          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub(crate) lru_max_age_hours: u64,
-
-    /// KB of cached chunks to verify each second, readers or none; 0 verifies none. 50 see 300 MB in 1.7 hours
-    #[arg(long, env = "SCRUB_RATE_KB", default_value_t = 50,
-          value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
-    pub(crate) scrub_rate_kb: u64,
-
-    #[command(flatten)]
-    pub(crate) ice: IceSettings,
-
-    #[command(flatten)]
-    pub(crate) log: LogSettings,
 }
 
 /// What keeps chunks for good.
@@ -101,7 +130,7 @@ pub(crate) enum Storage {
     Folder(PathBuf),
 }
 
-impl Settings {
+impl StoreSettings {
     /// Where chunks are kept.
     pub(crate) fn storage(&self) -> Result<Storage, String> {
         let Some(endpoint) = &self.s3_endpoint else { return Ok(Storage::Folder(self.data_path.clone())) };
@@ -123,7 +152,9 @@ impl Settings {
             deadline: Duration::from_secs(60),
         }))
     }
+}
 
+impl Settings {
     /// Where clients reach this worker's HTTP.
     pub(crate) fn public_url(&self) -> String {
         let host = match self.host {
@@ -169,6 +200,7 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Settings::command().debug_assert();
+        VerifySettings::command().debug_assert();
     }
 
     #[test]
@@ -193,12 +225,12 @@ mod tests {
     #[test]
     fn s3_needs_its_keys() {
         let settings = parse(&["--s3-endpoint", "http://127.0.0.1:9000/", "--s3-access-key", "a"]).unwrap();
-        assert!(settings.storage().unwrap_err().contains("S3_SECRET_KEY"));
+        assert!(settings.store.storage().unwrap_err().contains("S3_SECRET_KEY"));
         let settings =
             parse(&["--s3-endpoint", "http://127.0.0.1:9000/", "--s3-access-key", "a", "--s3-secret-key", "b"])
                 .unwrap();
-        let Ok(Storage::S3(s3)) = settings.storage() else { panic!("{settings:?}") };
+        let Ok(Storage::S3(s3)) = settings.store.storage() else { panic!("{settings:?}") };
         assert_eq!(s3.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
-        assert!(matches!(parse(&[]).unwrap().storage(), Ok(Storage::Folder(_))));
+        assert!(matches!(parse(&[]).unwrap().store.storage(), Ok(Storage::Folder(_))));
     }
 }
