@@ -10,6 +10,7 @@ is installed. See suite.py for the rest.
 import hashlib
 import hmac
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -84,8 +85,9 @@ def test_ranges(net, room):
             assert data[int(first) : int(last) + 1] == expected, headers
         status, headers, _ = curl(url, "-r", f"{len(data)}-")
         assert (status, headers["content-range"]) == (416, f"bytes */{len(data)}"), headers
-        status, headers, body = curl(url, "-I")
-        assert (status, body, int(headers["content-length"])) == (200, b"", len(data)), headers
+        # curl waits for a body no more after HEAD, and writes the headers in its place.
+        status, headers, _ = curl(url, "-I", into=os.devnull)
+        assert (status, int(headers["content-length"])) == (200, len(data)), headers
         assert headers["accept-ranges"] == "bytes" and headers["access-control-allow-origin"] == "*", headers
         tag = headers["etag"]
         assert curl(url, "-H", f"If-None-Match: {tag}")[0] == 304
