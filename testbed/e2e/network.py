@@ -133,5 +133,6 @@ def wait_for(what, condition, seconds=60):
     end = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.005)
+        # Slower than the requests that a front allows one address.
+        time.sleep(0.02)
     return result
