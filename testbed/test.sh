@@ -72,9 +72,9 @@ run "$venv/bin/python" testbed/e2e/failover_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/store_test.py "$BIN"
 start_moto
 say "== against moto at $MOTO_URL"
-KOLLATOR_TEST_S3=$MOTO_URL run cargo test -p kollator-testbed --locked --test s3
+KOLLATOR_TEST_S3=$MOTO_URL run cargo test --workspace --locked --test s3
 KOLLATOR_S3_URL=$MOTO_URL run "$venv/bin/python" testbed/e2e/e2e_test.py "$BIN" 'sizes|folder|link'
-KOLLATOR_S3_URL=$MOTO_URL run "$venv/bin/python" testbed/e2e/store_test.py "$BIN" --rounds 2 --uploads 8 --faulty-mib 64
+KOLLATOR_S3_URL=$MOTO_URL run "$venv/bin/python" testbed/e2e/store_test.py "$BIN" --rounds 2 --uploads 8
 
 say
 say "$passed passed, $failed failed"
