@@ -6,6 +6,7 @@
 pub mod allow;
 pub mod auth;
 pub mod cluster;
+pub mod dht;
 pub mod id;
 pub mod link;
 pub mod machine;
