@@ -17,7 +17,7 @@ seed=${2:-$RANDOM$RANDOM}
 
 install_missing curl curl python3 python3
 build_missing
-dir=$(mktemp -d "${TMPDIR:-/tmp}/kollator-chaos-XXXXXX")
+dir=$(mktemp -d)
 python=
 
 cleanup() {
