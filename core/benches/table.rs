@@ -28,6 +28,7 @@ fn worker(n: u32) -> (RowKey, RowValue) {
         since_ms: 1,
         alive: true,
         draining: false,
+        load: 0,
     };
     (RowKey::Worker(format!("worker-{n}")), RowValue::Worker(row))
 }

@@ -129,6 +129,8 @@ pub struct Sessions {
     next_conn: u64,
     next_number: u32,
     nonce: u64,
+    is_full: bool,
+    turned_away: u64,
     out: Outbox<SessionsOutput>,
 }
 
@@ -144,6 +146,8 @@ impl Sessions {
             next_conn: 0,
             next_number: first_number,
             nonce: 0,
+            is_full: false,
+            turned_away: 0,
             out: Outbox::default(),
         }
     }
@@ -173,6 +177,17 @@ impl Sessions {
     /// Takes no new sessions from now on.
     pub fn close_doors(&mut self) {
         self.config.max_sessions = 0;
+    }
+
+    /// Says whether whoever dials is to be turned away although there may be fewer sessions than the most.
+    pub fn set_full(&mut self, full: bool) {
+        self.is_full = full;
+    }
+
+    /// How many who dialled found no room.
+    #[must_use]
+    pub const fn turned_away(&self) -> u64 {
+        self.turned_away
     }
 
     /// The session with a peer, open or being set up.
@@ -251,6 +266,11 @@ impl Sessions {
             Signal::Bye { reason } => {
                 if let Some(conn) = matching {
                     self.fail(conn, format!("the other side declined: {reason}"), false);
+                }
+            }
+            Signal::Full {} => {
+                if let Some(conn) = matching {
+                    self.fail(conn, "the other side has no room".into(), false);
                 }
             }
             Signal::Unreachable {} => {
@@ -339,11 +359,6 @@ impl Sessions {
     }
 
     fn offered(&mut self, now: Instant, from: PeerId, number: u32, sdp: String) {
-        let refuse = |reason: &str| SessionsOutput::Signal {
-            to: from,
-            session: number,
-            body: Signal::Bye { reason: reason.into() },
-        };
         if from == self.config.id {
             return;
         }
@@ -359,8 +374,9 @@ impl Sessions {
             let reason = "the other side began anew".into();
             self.out.push(SessionsOutput::Down { conn, peer, reason, offence: false });
         }
-        if self.sessions.len() >= self.config.max_sessions {
-            self.out.push(refuse("too many sessions"));
+        if self.sessions.len() >= self.config.max_sessions || self.is_full {
+            self.turned_away += 1;
+            self.out.push(SessionsOutput::Signal { to: from, session: number, body: Signal::Full {} });
             return;
         }
         let conn = self.insert(now, from, number, State::SettingUp { dialled: false });

@@ -68,8 +68,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_request_is_answered_once_and_in_order(steps in steps(), read_blocks in 1..20u16) {
-        let config = UploadConfig { read_blocks, window: 300_000, max_requests: 6, max_reads: 5, ..UploadConfig::default() };
+    fn every_request_is_answered_once_and_in_order(steps in steps(), read_blocks in 1..20u16, max_unsent in 0..800_000u64) {
+        let config = UploadConfig { read_blocks, window: 300_000, max_unsent, max_requests: 6, max_reads: 5, lane: 0xff };
         let (window, max_reads) = (config.window, config.max_reads);
         let largest = u32::from(read_blocks) * BLOCK_LEN + 1000;
         let mut upload = Upload::new(config);
@@ -176,6 +176,9 @@ proptest! {
                     }
                 }
             }
+            let unsent: u64 = requesters.values().flat_map(|r| &r.unsent).map(|size| u64::from(*size)).sum();
+            prop_assert!(upload.unsent() >= unsent, "what is given and not taken is counted");
+            prop_assert!(upload.unsent() <= max_unsent + 3 * u64::from(largest + 2000), "{}", upload.unsent());
             // A read for who is gone is no longer the upload's, but still the disk's.
             prop_assert!(requesters.len() < 3 || reads.len() <= max_reads, "reads are bounded");
         }
@@ -183,6 +186,7 @@ proptest! {
             prop_assert!(requester.expected.is_empty(), "unanswered: {:?}", requester.expected);
         }
         prop_assert!(upload.is_idle());
+        prop_assert_eq!(upload.unsent(), 0);
     }
 }
 

@@ -212,6 +212,8 @@ pub struct FrontStatus {
     pub faults: u64,
     /// Workers that could not prove what they are, or came from where none may.
     pub workers_refused: u64,
+    /// Clients that were given another worker because theirs had no room for them.
+    pub turned_away: u64,
     /// How it stands among the fronts.
     pub cluster: ClusterStatus,
 }
@@ -286,6 +288,8 @@ pub struct WorkerStatus {
     pub alive: bool,
     /// Whether it takes no new clients.
     pub draining: bool,
+    /// How much of what it can do is being done, in percent, as it says; at 100 it turns newcomers away.
+    pub load: u8,
     /// Peers of this front it is assigned to.
     pub assigned: usize,
 }

@@ -21,6 +21,10 @@ pub struct UploadConfig {
     pub max_requests: usize,
     /// Most bytes a session may have read and not yet taken by the transport.
     pub window: u32,
+    /// Most bytes that all sessions together may have read and not yet taken by the transport, but for one read each,
+    /// so that nobody waits for others to take theirs. A session's window is never more than what is left of it
+    /// (dynamic thresholds, Choudhury and Hahne 1998): however many are slow, there is room for one more.
+    pub max_unsent: u64,
     /// Most blocks in one read.
     pub read_blocks: u16,
     /// Most reads at once, over all sessions.
@@ -29,7 +33,14 @@ pub struct UploadConfig {
 
 impl Default for UploadConfig {
     fn default() -> Self {
-        Self { lane: 0xff, max_requests: 256, window: 2 << 20, read_blocks: 16, max_reads: 64 }
+        Self {
+            lane: 0xff,
+            max_requests: 256,
+            window: 2 << 20,
+            max_unsent: 64 << 20,
+            read_blocks: 16,
+            max_reads: 64,
+        }
     }
 }
 
@@ -121,6 +132,8 @@ pub struct Upload {
     next_ticket: u64,
     turn: Option<ConnId>,
     bytes_served: u64,
+    /// Of all sessions.
+    unsent: u64,
     out: Outbox<UploadOutput>,
 }
 
@@ -135,6 +148,7 @@ impl Upload {
             next_ticket: 0,
             turn: None,
             bytes_served: 0,
+            unsent: 0,
             out: Outbox::default(),
         }
     }
@@ -148,6 +162,18 @@ impl Upload {
     #[must_use]
     pub const fn bytes_served(&self) -> u64 {
         self.bytes_served
+    }
+
+    /// Bytes being read, or given to the transport and not yet taken, over all sessions.
+    #[must_use]
+    pub const fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    /// Whether a session waits for something, or has not yet taken what it was given.
+    #[must_use]
+    pub fn serves(&self, conn: ConnId) -> bool {
+        self.requesters.get(&conn).is_some_and(|requester| !requester.open.is_empty() || requester.unsent > 0)
     }
 
     /// Whether nobody waits for anything.
@@ -166,6 +192,7 @@ impl Upload {
     /// A session is gone with all it asked for.
     pub fn session_down(&mut self, conn: ConnId) {
         if let Some(requester) = self.requesters.remove(&conn) {
+            self.unsent -= u64::from(requester.unsent);
             for slot in requester.reads {
                 self.reads.remove(&slot.ticket);
             }
@@ -205,7 +232,9 @@ impl Upload {
     /// The transport took CHUNK_RESPONSEs and HASHES of a session, this many encoded bytes of them.
     pub fn sent(&mut self, conn: ConnId, bytes: u32) {
         if let Some(requester) = self.requesters.get_mut(&conn) {
-            requester.unsent = requester.unsent.saturating_sub(bytes);
+            let taken = bytes.min(requester.unsent);
+            requester.unsent -= taken;
+            self.unsent -= u64::from(taken);
             self.fill();
         }
     }
@@ -243,6 +272,8 @@ impl Upload {
                 unreachable!("the front was ready a line ago");
             };
             requester.unsent -= bytes;
+            self.unsent -= u64::from(bytes);
+            let mut given = 0;
             let wanted = requester.open.get(&request) == Some(&true);
             match result {
                 Ok(Ready::Blocks(data)) if wanted => {
@@ -252,14 +283,14 @@ impl Upload {
                     for at in (0..data.len()).step_by(size) {
                         let data = data.slice(at..data.len().min(at + size));
                         let frame = Frame::ChunkResponse { request, first, data };
-                        requester.unsent += frame.encoded_len() as u32;
+                        given += frame.encoded_len() as u32;
                         self.out.push(UploadOutput::Send { conn, frame });
                         first += u16::from(requester.frame_blocks);
                     }
                 }
                 Ok(Ready::Leaves(leaves)) if wanted => {
                     let frame = Frame::Hashes { request, leaves };
-                    requester.unsent += frame.encoded_len() as u32;
+                    given += frame.encoded_len() as u32;
                     self.out.push(UploadOutput::Send { conn, frame });
                 }
                 Err(reason) if wanted => {
@@ -269,6 +300,8 @@ impl Upload {
                 }
                 _ => {}
             }
+            requester.unsent += given;
+            self.unsent += u64::from(given);
             if last || (!requester.reads.iter().any(|slot| slot.request == request) && !wanted) {
                 requester.open.remove(&request);
             }
@@ -287,8 +320,12 @@ impl Upload {
             };
             let conn = *conn;
             self.turn = Some(conn);
-            match requester.next_read(&self.config, self.next_ticket + 1) {
+            let before = requester.unsent;
+            let room = self.config.max_unsent.saturating_sub(self.unsent);
+            let window = room.min(self.config.window.into()) as u32;
+            match requester.next_read(&self.config, window, self.next_ticket + 1) {
                 Some((ticket, output)) => {
+                    self.unsent += u64::from(requester.unsent - before);
                     self.next_ticket += 1;
                     self.reads.insert(ticket, conn);
                     self.out.push(output);
@@ -302,7 +339,7 @@ impl Upload {
 
 impl Requester {
     /// Takes the next read off the jobs, if the window has room.
-    fn next_read(&mut self, config: &UploadConfig, number: u64) -> Option<(Ticket, UploadOutput)> {
+    fn next_read(&mut self, config: &UploadConfig, window: u32, number: u64) -> Option<(Ticket, UploadOutput)> {
         let job = self.jobs.front_mut()?;
         let ticket = Ticket(number << 8 | u64::from(config.lane));
         let (request, chunk) = (job.request, job.chunk);
@@ -318,7 +355,7 @@ impl Requester {
                 (bytes, first, *next == *end, UploadOutput::ReadBlocks { ticket, chunk, first, count })
             }
         };
-        if self.unsent > 0 && self.unsent + bytes > config.window {
+        if self.unsent > 0 && self.unsent + bytes > window {
             if let What::Blocks { next, .. } = &mut job.what {
                 *next = first;
             }

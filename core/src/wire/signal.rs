@@ -21,6 +21,8 @@ pub const MAX_NAME: usize = 64;
 pub const MAX_REGION: usize = 32;
 /// Largest capacity of a worker.
 pub const MAX_CAPACITY: u16 = 1000;
+/// The load of a worker that turns newcomers away; the highest there is.
+pub const FULL: u8 = 100;
 /// Most bytes in a URL.
 pub const MAX_URL: usize = 256;
 /// Most peers in one `peers`.
@@ -69,6 +71,11 @@ pub enum ToFront {
     Alive {},
     /// From a worker: I am about to leave, assign me to nobody any more.
     Draining {},
+    /// From a worker: so much of what I can do is being done.
+    Load {
+        /// 0 to [`FULL`], which says that I turn newcomers away.
+        percent: u8,
+    },
 }
 
 /// From a front to its client.
@@ -139,6 +146,9 @@ pub enum Signal {
     },
     /// From the front: the client you wrote to is not here. Refused from a client.
     Unreachable {},
+    /// No, for I have no room. A front that hands this on from the worker it gave a client gives that client another
+    /// right after it, if it knows of one with room.
+    Full {},
 }
 
 /// What a client is.

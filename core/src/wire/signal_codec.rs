@@ -6,8 +6,9 @@ use core::net::Ipv6Addr;
 use serde::{Deserialize, Deserializer};
 
 use super::signal::{
-    Bootstrap, ErrorCode, FromFront, IceServer, MAX_CANDIDATE, MAX_CAPACITY, MAX_MESSAGE, MAX_NAME, MAX_REGION,
-    MAX_SAMPLE, MAX_SDP, MAX_SERVERS, MAX_URL, MAX_WORDS, Role, Signal, ToFront, VERSION, WorkerHello, WorkerInfo,
+    Bootstrap, ErrorCode, FULL, FromFront, IceServer, MAX_CANDIDATE, MAX_CAPACITY, MAX_MESSAGE, MAX_NAME,
+    MAX_REGION, MAX_SAMPLE, MAX_SDP, MAX_SERVERS, MAX_URL, MAX_WORDS, Role, Signal, ToFront, VERSION, WorkerHello,
+    WorkerInfo,
 };
 use crate::id::PeerId;
 
@@ -76,6 +77,7 @@ impl ToFront {
             }
             Self::Signal { body: Signal::Unreachable {}, .. } => rule(false, "kind", "one that a client sends"),
             Self::Signal { body, .. } => body.check(),
+            Self::Load { percent } => rule(*percent <= FULL, "percent", "0 to 100"),
             Self::Announce { .. } | Self::Leave { .. } | Self::Ping {} | Self::Alive {} | Self::Draining {} => {
                 Ok(())
             }
@@ -147,7 +149,7 @@ impl Signal {
                 (fits, "candidate", "at most 1024 bytes without control characters")
             }
             Self::Bye { reason } => (is_words(reason), "reason", WORDS),
-            Self::Unreachable {} => return None,
+            Self::Unreachable {} | Self::Full {} => return None,
         };
         (!holds).then_some((field, expected))
     }
@@ -321,6 +323,7 @@ fn flat_signal(text: &[u8]) -> Option<ToFront> {
             Signal::Candidate { candidate }
         }
         Body { kind: "bye", sdp: None, candidate: None, reason: Some(reason) } => Signal::Bye { reason },
+        Body { kind: "full", sdp: None, candidate: None, reason: None } => Signal::Full {},
         _ => return None,
     };
     Some(ToFront::Signal { to, session, body })
@@ -394,6 +397,7 @@ mod tests {
             "[ -~\r\n]{1,200}".prop_map(|sdp| Signal::Answer { sdp }),
             "[ -~]{0,100}".prop_map(|candidate| Signal::Candidate { candidate }),
             words().prop_map(|reason| Signal::Bye { reason }),
+            Just(Signal::Full {}),
         ]
     }
 
@@ -419,6 +423,7 @@ mod tests {
             Just(ToFront::Ping {}),
             Just(ToFront::Alive {}),
             Just(ToFront::Draining {}),
+            (0..=FULL).prop_map(|percent| ToFront::Load { percent }),
         ]
     }
 
@@ -571,6 +576,7 @@ mod tests {
         assert_eq!(FromFront::Probe {}.to_text(), r#"{"type":"probe"}"#);
         assert_eq!(ToFront::Alive {}.to_text(), r#"{"type":"alive"}"#);
         assert_eq!(ToFront::Draining {}.to_text(), r#"{"type":"draining"}"#);
+        assert_eq!(ToFront::Load { percent: 40 }.to_text(), r#"{"type":"load","percent":40}"#);
         let worker = |region: &str| {
             let (name, http) = ("w".to_owned(), "http://w".to_owned());
             let (region, mac) = (region.to_owned(), peer.0);
@@ -619,6 +625,9 @@ mod tests {
         assert!(signal(json!({"kind": "bye", "reason": "line\nbreak"})).starts_with("reason must"));
         assert!(signal(json!({"kind": "bye", "reason": long(257)})).starts_with("reason must"));
         assert_eq!(signal(json!({"kind": "unreachable"})), "kind must be one that a client sends");
+        assert_eq!(fault(r#"{"type":"load","percent":101}"#), "percent must be 0 to 100");
+        assert!(fault(r#"{"type":"load","percent":256}"#).contains("invalid value"));
+        assert!(signal(json!({"kind": "full", "reason": "x"})).contains("unknown field"));
         assert!(fault(&format!(r#"{{"type":"leave","info_hash":"{}"}}"#, "x".repeat(64))).contains("info hash"));
         assert!(fault(r#"{"type":"peers"}"#).contains("unknown variant"));
         assert!(fault(r#"{"type":"ping","type":"ping"}"#).contains("duplicate field"));

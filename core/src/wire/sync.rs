@@ -192,4 +192,6 @@ pub struct WorkerRow {
     pub alive: bool,
     /// Whether it is about to leave and takes no new clients.
     pub draining: bool,
+    /// How much of what it can do is being done, in percent, as it told its front.
+    pub load: u8,
 }

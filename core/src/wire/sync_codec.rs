@@ -6,7 +6,7 @@ mod tests;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::signal::{MAX_CAPACITY, Signal};
+use super::signal::{FULL, MAX_CAPACITY, Signal};
 use super::signal_codec::{NAME, REGION, URL, is_http_url, is_region, is_worker_name};
 use super::sync::{
     AuthorDigest, ElectionMessage, MAX_MESSAGE, MAX_NUMBER, MAX_ROWS_BYTES, Row, RowKey, RowValue, RowsPart,
@@ -53,6 +53,7 @@ mod signal_kind {
     pub(super) const CANDIDATE: u8 = 3;
     pub(super) const BYE: u8 = 4;
     pub(super) const UNREACHABLE: u8 = 5;
+    pub(super) const FULL: u8 = 6;
 }
 
 /// Why bytes are not a message between fronts.
@@ -246,6 +247,7 @@ impl SyncMessage {
                     Signal::Candidate { .. } => signal_kind::CANDIDATE,
                     Signal::Bye { .. } => signal_kind::BYE,
                     Signal::Unreachable {} => signal_kind::UNREACHABLE,
+                    Signal::Full {} => signal_kind::FULL,
                 });
                 out.put_slice(text_of(body).as_bytes());
             }
@@ -377,6 +379,7 @@ impl Row {
                 out.put_u64(worker.since_ms);
                 out.put_u8(u8::from(worker.alive));
                 out.put_u8(u8::from(worker.draining));
+                out.put_u8(worker.load);
             }
             Some(RowValue::Client { since_ms }) => out.put_u64(*since_ms),
             Some(RowValue::Member { complete }) => out.put_u8(u8::from(*complete)),
@@ -424,7 +427,7 @@ impl RowValue {
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         match self {
-            Self::Worker(worker) => 32 + 2 + worker.http.len() + 2 + 1 + worker.region.len() + 8 + 2,
+            Self::Worker(worker) => 32 + 2 + worker.http.len() + 2 + 1 + worker.region.len() + 8 + 3,
             Self::Client { .. } => 8,
             Self::Member { .. } => 1,
         }
@@ -436,6 +439,7 @@ impl WorkerRow {
         rule(is_http_url(&self.http), "http", URL)?;
         rule((1..=MAX_CAPACITY).contains(&self.capacity), "capacity", "1 to 1000")?;
         rule(is_region(&self.region), "region", REGION)?;
+        rule(self.load <= FULL, "load", "0 to 100")?;
         rule(self.since_ms <= MAX_NUMBER, "since_ms", NUMBER)
     }
 }
@@ -464,7 +468,7 @@ fn text_of(body: &Signal) -> &str {
         Signal::Offer { sdp } | Signal::Answer { sdp } => sdp,
         Signal::Candidate { candidate } => candidate,
         Signal::Bye { reason } => reason,
-        Signal::Unreachable {} => "",
+        Signal::Unreachable {} | Signal::Full {} => "",
     }
 }
 
@@ -586,6 +590,7 @@ impl Reader {
                 since_ms: self.u64("since_ms")?,
                 alive: self.bool("alive")?,
                 draining: self.bool("draining")?,
+                load: self.u8("load")?,
             }),
             RowKey::Client(_) => RowValue::Client { since_ms: self.u64("since_ms")? },
             RowKey::Member { .. } => RowValue::Member { complete: self.bool("complete")? },
@@ -607,7 +612,8 @@ impl Reader {
             signal_kind::CANDIDATE => "candidate",
             signal_kind::BYE => "reason",
             signal_kind::UNREACHABLE => return Ok(Signal::Unreachable {}),
-            _ => return Err(self.broken("signal", "of kind 1 to 5")),
+            signal_kind::FULL => return Ok(Signal::Full {}),
+            _ => return Err(self.broken("signal", "of kind 1 to 6")),
         };
         let text = self.text(self.rest.len(), field)?;
         Ok(match kind {

@@ -5,11 +5,14 @@
 
 pub mod asker;
 mod lanes;
+mod memory;
 pub mod peer;
 mod tasks;
 pub mod worker;
 
 use kollator_core::id::{Digest, PeerId};
+
+pub use self::memory::resident_memory;
 
 /// A seed from the operating system, for a machine's choices among equals.
 ///

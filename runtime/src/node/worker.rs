@@ -33,6 +33,8 @@ use crate::storage::StoreDriver;
 const GRACE: Duration = Duration::from_secs(3);
 /// How often the machine is told the wall clock.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
+/// How often the machine is told how much memory the process takes.
+const MEMORY_EVERY: Duration = Duration::from_secs(1);
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub struct WorkerOptions {
     pub recovered: Vec<(ChunkId, Duration)>,
     /// Where hashing runs.
     pub blocking: Blocking,
+    /// Tells how many bytes of memory the process takes, for the machine's limit on them; `None` where nobody can know.
+    pub memory: fn() -> Option<u64>,
 }
 
 /// A running worker. Dropped, it stops at once without a word to anyone; see [`WorkerNode::drain`].
@@ -78,12 +82,13 @@ impl WorkerNode {
         net: N,
         transport: impl FnOnce(EventSink<RtcEvent>) -> Result<T, E>,
     ) -> Result<Self, E> {
-        let WorkerOptions { mut config, fronts, store, recovered, blocking } = options;
+        let WorkerOptions { mut config, fronts, store, recovered, blocking, memory } = options;
         config.fronts = fronts.len();
         let (handle, mailbox) = driver::mailbox();
         let transport = transport(handle.sink(WorkerInput::Rtc))?;
         let (tasks, panics) = Tasks::new();
         tasks.spawn(tell_time(handle.clone()));
+        tasks.spawn(tell_memory(handle.clone(), memory));
         let hash = |(ticket, data): (Ticket, Bytes)| (ticket, HashedBlocks::compute(data));
         let hashed = |(ticket, blocks)| WorkerInput::Hashed { ticket, blocks };
         let answers = Answers::default();
@@ -146,6 +151,18 @@ async fn tell_time(handle: Handle<Worker>) {
     loop {
         ticks.tick().await;
         if handle.send(WorkerInput::Clock { unix_ms: system_clock() }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends where nobody can know it.
+async fn tell_memory(handle: Handle<Worker>, memory: fn() -> Option<u64>) {
+    let mut ticks = interval(MEMORY_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(bytes) = memory() else { return };
+        if handle.send(WorkerInput::Memory { bytes }).await.is_err() {
             return;
         }
     }

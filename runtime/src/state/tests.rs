@@ -115,10 +115,13 @@ fn author() -> impl Strategy<Value = FrontId> {
 }
 
 fn worker() -> impl Strategy<Value = RowValue> {
-    (peer(), 1..1000u16, "[a-z]{0,3}", any::<bool>()).prop_map(|(peer, capacity, region, alive)| {
-        let http = "http://192.0.2.1:8081".to_owned();
-        RowValue::Worker(WorkerRow { peer, http, capacity, region, since_ms: 7, alive, draining: !alive })
-    })
+    (peer(), 1..1000u16, "[a-z]{0,3}", any::<bool>(), 0..=100u8).prop_map(
+        |(peer, capacity, region, alive, load)| {
+            let http = "http://192.0.2.1:8081".to_owned();
+            let draining = !alive;
+            RowValue::Worker(WorkerRow { peer, http, capacity, region, since_ms: 7, alive, draining, load })
+        },
+    )
 }
 
 fn row() -> impl Strategy<Value = Row> {

@@ -19,7 +19,7 @@ use kollator_runtime::http::front::system_clock;
 use kollator_runtime::http::worker::{self, WorkerHttp};
 use kollator_runtime::net::{Net as _, TokioNet};
 use kollator_runtime::node::worker::{WorkerNode, WorkerOptions};
-use kollator_runtime::node::{random_id, random_seed};
+use kollator_runtime::node::{random_id, random_seed, resident_memory};
 use kollator_runtime::rtc::{RtcConfig, WebRtc};
 use kollator_runtime::storage::{Backing, CacheDir, DirBacking, S3Backing, StoreDriver};
 use kollator_servers::{Signals, raise_open_files};
@@ -79,7 +79,14 @@ async fn run(settings: Settings, key: SharedKey, storage: Storage, rtc: RtcConfi
         blocking: blocking.clone(),
     };
     let store = StoreDriver::new(cache, backing, blocking.clone());
-    let options = WorkerOptions { config, fronts: settings.fronts.clone(), store, recovered, blocking };
+    let options = WorkerOptions {
+        config,
+        fronts: settings.fronts.clone(),
+        store,
+        recovered,
+        blocking,
+        memory: resident_memory,
+    };
     let mut node = WorkerNode::start(options, TokioNet, |sink| WebRtc::new(rtc, sink))
         .context("--stun-servers, --turn-servers")?;
 
@@ -107,6 +114,9 @@ fn machine_config(settings: &Settings, key: SharedKey) -> WorkerConfig {
     config.capacity = settings.capacity;
     config.store.cache_bytes = settings.cache_size_mb * 1_000_000;
     config.store.max_age = Duration::from_secs(settings.lru_max_age_hours * 3600);
+    config.max_sessions = settings.load.max_connections as usize;
+    config.max_memory = settings.load.max_memory_mb * 1_000_000;
+    config.upload.max_unsent = settings.load.max_send_queue_mb * 1_000_000;
     config.store.scrub_rate = settings.scrub_rate_kb * 1000;
     config
 }

@@ -67,6 +67,9 @@ pub(crate) struct Settings {
     pub(crate) scrub_rate_kb: u64,
 
     #[command(flatten)]
+    pub(crate) load: LoadSettings,
+
+    #[command(flatten)]
     pub(crate) ice: IceSettings,
 
     #[command(flatten)]
@@ -89,6 +92,25 @@ pub(crate) struct VerifySettings {
 
     #[command(flatten)]
     pub(crate) log: LogSettings,
+}
+
+/// With how much at once newcomers are sent to another worker.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LoadSettings {
+    /// Most data channels at once; newcomers beyond them are sent to another worker
+    #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 1200,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) max_connections: u32,
+
+    /// MB of memory of the process from which on newcomers are sent to another worker (Linux)
+    #[arg(long, env = "MAX_MEMORY_MB", default_value_t = 1024,
+          value_parser = clap::value_parser!(u64).range(64..=10_000_000))]
+    pub(crate) max_memory_mb: u64,
+
+    /// MB read for data channels and not yet sent, over all of them, from which on newcomers are sent to another worker
+    #[arg(long, env = "MAX_SEND_QUEUE_MB", default_value_t = 128,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) max_send_queue_mb: u64,
 }
 
 /// Where chunks are.
@@ -216,6 +238,9 @@ mod tests {
             ("--s3-endpoint", "minio:9000"),
             ("--cache-size-mb", "0"),
             ("--scrub-rate-kb", "1000001"),
+            ("--max-connections", "0"),
+            ("--max-memory-mb", "63"),
+            ("--max-send-queue-mb", "0"),
         ] {
             let fault = parse(&[flag, value]).unwrap_err().to_string();
             assert!(fault.contains(flag) && fault.contains(value), "{fault}");

@@ -143,6 +143,7 @@ impl World {
         if lose_disk {
             self.fronts[front].disk.lose();
             self.fronts[front].lost = true;
+            self.observe(front, &super::Fact::DiskLost);
         }
         let life = self.fronts[front].life;
         let back = Duration::from_millis(20 + self.rng.below(5_000));

@@ -7,7 +7,7 @@ use kollator_core::machine::Instant;
 use kollator_core::merkle::sha256;
 use kollator_core::node::front::FrontInput;
 use kollator_core::node::io::{LinkCommand, LinkEvent};
-use kollator_core::wire::signal::{Signal, ToFront};
+use kollator_core::wire::signal::{FULL, Signal, ToFront};
 
 use super::client::SHARES;
 use super::link::AGAIN;
@@ -254,7 +254,12 @@ impl World {
         let Some(made) = self.clients[client].client.as_mut().filter(|made| made.is_up() && !paused) else {
             return;
         };
+        let tells_load = self.plan.loads && self.plan.clients[client].worker.is_some();
         let message = match choice {
+            0 if tells_load => {
+                let percent = if wait.as_nanos().is_multiple_of(3) { FULL } else { (wait.as_nanos() % 100) as u8 };
+                ToFront::Load { percent }
+            }
             0 => {
                 made.shares.insert(share);
                 ToFront::Announce { info_hash: share, complete: wait.as_nanos().is_multiple_of(2) }

@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) fronts: Vec<FrontPlan>,
     pub(super) clients: Vec<ClientPlan>,
     pub(super) faults: FaultSet<FaultKind>,
+    /// Whether workers say how much they have to do, at random.
+    pub(super) loads: bool,
     pub(super) latency: Range<Duration>,
     pub(super) disk: Range<Duration>,
     /// Mean time between two things that a client does.
@@ -75,11 +77,13 @@ impl Plan {
             ClientPlan { worker, ip, begins: Instant::ZERO + Duration::from_millis(rng.below(3_000)) }
         });
         let clients = clients.collect();
+        let loads = rng.one_in(3);
         let far = 1 + rng.below(40);
         let seek = 1 + rng.below(60);
         Self {
             fronts: (0..fronts).map(|_| front(rng)).collect(),
             clients,
+            loads,
             latency: Duration::from_micros(100)..Duration::from_millis(far),
             disk: Duration::from_micros(200)..Duration::from_millis(seek),
             pace: Duration::from_millis(200 + rng.below(2_000)),

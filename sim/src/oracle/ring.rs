@@ -1,12 +1,14 @@
 //! A front tells every client the worker that the ring's definition names, computed here without a ring: among
-//! the workers that are counted in, the one with the nearest virtual node at or after the client's network.
+//! the workers that are counted in, the one with the nearest virtual node at or after the client's network. Once a worker
+//! has said that it has much to do, or no room, clients may be elsewhere, but only at a worker that is counted in, and a
+//! newcomer never at one without room while there is another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use kollator_core::node::front::{ClientId, FrontEvent, FrontInput, FrontOutput};
 use kollator_core::ring::{DEFAULT_REPLICAS, Key};
-use kollator_core::wire::signal::{FromFront, Role, ToFront, WorkerInfo};
+use kollator_core::wire::signal::{FULL, FromFront, Role, Signal, ToFront, WorkerInfo};
 
 use super::{Fact, Oracle, WorldEvent};
 use crate::world::{FRONT, Truth};
@@ -26,6 +28,8 @@ struct Member {
     /// Whether it answers, as the front says.
     alive: bool,
     draining: bool,
+    /// As it told the front, in percent.
+    load: u8,
 }
 
 #[derive(Default)]
@@ -38,6 +42,10 @@ pub(super) struct Assignment {
     points: BTreeMap<(String, u16), Vec<u64>>,
     /// Something changed since every client's worker was compared.
     changed: bool,
+    /// A worker said that it has something to do, or no room, since the front began.
+    loaded: bool,
+    /// A newcomer was sent to a worker without room.
+    misled: Option<String>,
 }
 
 impl Oracle for Assignment {
@@ -51,6 +59,7 @@ impl Oracle for Assignment {
                 self.clients.clear();
                 self.members.clear();
                 self.dead.clear();
+                self.loaded = false;
             }
             Fact::FrontHeard(FrontInput::Connected { client, ip }) => {
                 self.clients.insert(*client, Client { ip: *ip, hello: None, told: None });
@@ -62,10 +71,18 @@ impl Oracle for Assignment {
                 self.changed = true;
             }
             Fact::FrontHeard(FrontInput::Message { client, text }) => {
-                if let Some(sender) = self.clients.get_mut(client)
-                    && let Ok(hello @ ToFront::Hello { .. }) = ToFront::parse(text)
-                {
-                    sender.hello.get_or_insert(hello);
+                let Some(sender) = self.clients.get_mut(client) else { return Ok(()) };
+                match ToFront::parse(text) {
+                    Ok(hello @ ToFront::Hello { .. }) => _ = sender.hello.get_or_insert(hello),
+                    Ok(ToFront::Signal { body: Signal::Full {}, .. }) => self.loaded = true,
+                    Ok(ToFront::Load { percent }) => {
+                        self.loaded = true;
+                        let member = self.members.values_mut().find(|member| member.client == *client);
+                        if let Some(member) = member {
+                            member.load = percent;
+                        }
+                    }
+                    _ => {}
                 }
             }
             Fact::FrontSaid(FrontOutput::Event(event)) => {
@@ -106,10 +123,25 @@ impl Assignment {
             Some(ToFront::Hello { id, role: Role::Worker(hello), .. }) => {
                 let alive = !self.dead.contains(&hello.name);
                 let info = WorkerInfo { name: hello.name.clone(), peer: id, http: hello.http };
-                self.members
-                    .insert(hello.name, Member { client, info, capacity: hello.capacity, alive, draining: false });
+                self.members.insert(
+                    hello.name,
+                    Member { client, info, capacity: hello.capacity, alive, draining: false, load: 0 },
+                );
             }
-            _ => self.told(client, worker),
+            _ => {
+                let load = |name: &str| self.members.get(name).map_or(0, |member| member.load);
+                let is_open = |member: &&Member| member.load < FULL;
+                if let Some(given) = worker.as_ref().filter(|given| load(&given.name) == FULL)
+                    && let Some(other) = self.usable().into_iter().find(is_open)
+                {
+                    let what = format!(
+                        "sent {client:?} to {}, which has no room, while {} has",
+                        given.name, other.info.name
+                    );
+                    self.misled.get_or_insert(what);
+                }
+                self.told(client, worker);
+            }
         }
     }
 
@@ -131,13 +163,18 @@ impl Assignment {
     }
 
     fn compare(&mut self) -> Result<(), String> {
+        if let Some(misled) = self.misled.take() {
+            return Err(misled);
+        }
         for (name, member) in &self.members {
             self.points.entry((name.clone(), member.capacity)).or_insert_with(|| points(name, member.capacity));
         }
         for (id, client) in &self.clients {
             let Some(told) = &client.told else { continue };
             let right = self.owner(client.ip);
-            if told.as_ref() != right {
+            let is_elsewhere =
+                self.loaded && self.usable().iter().any(|member| Some(&member.info) == told.as_ref());
+            if told.as_ref() != right && !is_elsewhere {
                 return Err(format!("told {id:?} that its worker is {told:?}; by the ring it is {right:?}"));
             }
         }
@@ -150,10 +187,14 @@ impl Assignment {
             let points = &self.points[&(member.info.name.clone(), member.capacity)];
             points.iter().map(|point| point.wrapping_sub(key)).min()
         };
+        self.usable().into_iter().min_by_key(distance).map(|member| &member.info)
+    }
+
+    /// Where none is alive, one that is connected is better than none.
+    fn usable(&self) -> Vec<&Member> {
         let stays = || self.members.values().filter(|member| !member.draining);
-        // Where none is alive, one that is connected is better than none.
-        let alive = stays().filter(|member| member.alive).min_by_key(distance);
-        alive.or_else(|| stays().min_by_key(distance)).map(|member| &member.info)
+        let alive: Vec<&Member> = stays().filter(|member| member.alive).collect();
+        if alive.is_empty() { stays().collect() } else { alive }
     }
 }
 

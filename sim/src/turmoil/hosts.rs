@@ -131,6 +131,7 @@ impl Network {
             store: StoreDriver::new(cache, Arc::new(backing), Blocking::Inline),
             recovered,
             blocking: Blocking::Inline,
+            memory: || None,
         };
         let mut node = WorkerNode::start(options, SimNet, |sink| WebRtc::new(rtc_config(host), sink))?;
         node.broken_down().await;

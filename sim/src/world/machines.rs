@@ -99,6 +99,7 @@ impl World {
                 let http = format!("http://{}:8081", self.truth.address(node));
                 let mut config = WorkerConfig::new(id, name, http, key, self.unix_ms(), seed);
                 config.capacity = plan.capacity;
+                config.max_sessions = plan.max_sessions;
                 config.store.cache_bytes = plan.cache_bytes;
                 let mut worker = Worker::new(config);
                 let ages = self.nodes[node].cache.keys().map(|chunk| (*chunk, Duration::ZERO));

@@ -31,6 +31,8 @@ pub struct NodePlan {
     pub liar: bool,
     /// A worker's share of the ring.
     pub capacity: u16,
+    /// Most sessions of a worker.
+    pub max_sessions: usize,
     /// Most bytes of a worker's cache.
     pub cache_bytes: u64,
     /// Most bytes a peer's downloads may have in flight, each.
@@ -132,6 +134,7 @@ fn faults(rng: &mut Rng) -> FaultSet<FaultKind> {
 fn nodes(rng: &mut Rng, faults: &FaultSet<FaultKind>) -> Vec<NodePlan> {
     let workers = 1 + rng.below(3);
     let peers = 2 + rng.below(4);
+    let crowded = rng.one_in(4);
     let lies = LIES.iter().any(|lie| faults.has(*lie));
     let full = millis_up_to(rng, 1, 4) * 1_000_000;
     let kinds = std::iter::once(Kind::Front)
@@ -147,6 +150,7 @@ fn nodes(rng: &mut Rng, faults: &FaultSet<FaultKind>) -> Vec<NodePlan> {
                 kind,
                 liar: may_lie && rng.one_in(3),
                 capacity: if rng.one_in(2) { 100 } else { 20 + rng.below(300) as u16 },
+                max_sessions: if crowded { (peers as usize).div_ceil(workers as usize) + 1 } else { 1200 },
                 cache_bytes: [40 << 10, 200 << 10, 300 << 20][rng.below(3) as usize],
                 max_buffered: [64 << 10, 256 << 10, 24 << 20][rng.below(3) as usize],
                 bandwidth: if slow { full / 40 } else { full },

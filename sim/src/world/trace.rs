@@ -25,7 +25,7 @@ impl Trace {
                 }
             }
             WorkerInput::Hashed { ticket, .. } => self.word(ticket.0),
-            WorkerInput::Clock { unix_ms } => self.word(*unix_ms),
+            WorkerInput::Clock { unix_ms: told } | WorkerInput::Memory { bytes: told } => self.word(*told),
             WorkerInput::Ask { id, ask } => {
                 self.word(id.0);
                 self.text(ask);

@@ -297,7 +297,7 @@ impl Cluster {
         let usable = |name: &str, worker: &WorkerRow| {
             let info = WorkerInfo { name: name.to_owned(), peer: worker.peer, http: worker.http.clone() };
             let (capacity, region) = (worker.capacity, worker.region.clone());
-            (name.to_owned(), Usable { capacity, region, info: Arc::new(info) })
+            (name.to_owned(), Usable { capacity, region, info: Arc::new(info), load: worker.load })
         };
         let chosen = |member: &EpochMember| {
             let (_, worker) = live.get(member.name.as_str())?;

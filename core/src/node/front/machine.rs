@@ -54,6 +54,7 @@ pub struct Front {
     unreachable: u64,
     faults: u64,
     workers_refused: u64,
+    turned_away: u64,
     outbox: Outbox<FrontOutput>,
 }
 
@@ -157,6 +158,7 @@ impl Front {
             unreachable: 0,
             faults: 0,
             workers_refused: 0,
+            turned_away: 0,
             outbox: Outbox::default(),
             config,
         }
@@ -165,7 +167,7 @@ impl Front {
     /// What a newcomer from `ip` needs to begin: the answer to `POST /bootstrap`.
     #[must_use]
     pub fn bootstrap(&self, ip: IpAddr) -> Bootstrap {
-        self.bootstrap_with(self.assignment.worker_for(ip).cloned())
+        self.bootstrap_with(self.assignment.for_newcomer(ip).cloned())
     }
 
     /// How the front stands, or stood when something happened last.
@@ -181,6 +183,7 @@ impl Front {
             front: self.cluster.name(*front),
             alive: row.alive,
             draining: row.draining,
+            load: row.load,
             assigned: self.assigned.get(*name).copied().unwrap_or_default(),
         };
         FrontStatus {
@@ -194,6 +197,7 @@ impl Front {
             unreachable: self.unreachable,
             faults: self.faults,
             workers_refused: self.workers_refused,
+            turned_away: self.turned_away,
             cluster: self.cluster.status(self.now, self.assignment.len()),
         }
     }
@@ -289,6 +293,7 @@ impl Front {
             // That it was heard is all there is to it.
             (Ok(ToFront::Alive {}), Some(_)) => {}
             (Ok(ToFront::Draining {}), Some(_)) => self.drain(now, client),
+            (Ok(ToFront::Load { percent }), Some(_)) => self.loaded(now, client, percent),
         }
     }
 
@@ -341,10 +346,11 @@ impl Front {
             self.forwarded += 1;
             return;
         }
-        match self.board.route(client, to, session, body).expect("a welcomed client is plugged in") {
+        match self.board.route(client, to, session, body.clone()).expect("a welcomed client is plugged in") {
             Route::Deliver { client, message } => {
                 self.relayed += 1;
                 self.send(client, &message);
+                self.delivered(client, from, &body);
             }
             Route::Return { message } => {
                 self.unreachable += 1;
@@ -358,7 +364,8 @@ impl Front {
         match self.board.client(to) {
             Some(client) => {
                 self.relayed += 1;
-                self.send(client, &FromFront::Signal { from, session, body });
+                self.send(client, &FromFront::Signal { from, session, body: body.clone() });
+                self.delivered(client, from, &body);
             }
             // What comes back is not sent back again.
             None if body != Signal::Unreachable {} => {
@@ -378,7 +385,7 @@ impl Front {
         let ip = state.ip;
         state.stage = Stage::Peer { id, worker: None };
         self.cluster.put(RowKey::Client(id), RowValue::Client { since_ms: self.unix_ms(now) });
-        let worker = self.assignment.worker_for(ip).cloned();
+        let worker = self.assignment.for_newcomer(ip).cloned();
         self.set_worker(client, worker.clone());
         self.welcome(client, worker);
     }
@@ -440,6 +447,32 @@ impl Front {
         }
     }
 
+    /// A worker says how much it has to do.
+    fn loaded(&mut self, now: Instant, client: ClientId, percent: u8) {
+        let Some(Client { stage: Stage::Worker { name, .. }, .. }) = self.clients.get(&client) else {
+            self.fault(now, client, ErrorCode::Malformed, "only workers have a load");
+            return;
+        };
+        let name = name.clone();
+        if self.roster.loaded(&name, percent) {
+            self.tell_of_worker(&name);
+        }
+    }
+
+    /// A client was handed a signal: where its worker has no room for it, it is given another.
+    fn delivered(&mut self, client: ClientId, from: PeerId, body: &Signal) {
+        let (Signal::Full {}, Some(state)) = (body, self.clients.get(&client)) else { return };
+        let Stage::Peer { worker: Some(worker), .. } = &state.stage else { return };
+        if worker.peer != from {
+            return;
+        }
+        if let Some(another) = self.assignment.another(state.ip, &worker.name).cloned() {
+            self.turned_away += 1;
+            self.send(client, &FromFront::Assign { worker: Some((*another).clone()) });
+            self.set_worker(client, Some(another));
+        }
+    }
+
     /// Tells all fronts how a worker of this one stands.
     fn tell_of_worker(&mut self, name: &str) {
         let Some(worker) = self.roster.get(name) else { return };
@@ -452,6 +485,7 @@ impl Front {
             since_ms,
             alive: worker.state().counts(),
             draining: worker.is_draining(),
+            load: worker.load(),
         };
         self.cluster.put(RowKey::Worker(name.to_owned()), RowValue::Worker(row));
     }
@@ -554,7 +588,7 @@ impl Front {
     fn reassign(&mut self) {
         let changed = |(client, state): (&ClientId, &Client)| match &state.stage {
             Stage::Peer { worker, .. } => {
-                let new = self.assignment.worker_for(state.ip);
+                let new = self.assignment.for_client(state.ip, worker.as_deref());
                 (worker.as_ref() != new).then(|| (*client, new.cloned()))
             }
             _ => None,

@@ -13,7 +13,7 @@ use crate::id::{Digest, InfoHash, PeerId};
 use crate::machine::{Instant, Machine};
 use crate::ring::{Key, Ring};
 use crate::swarm::SwarmLimits;
-use crate::wire::signal::{ErrorCode, FromFront, Role, Signal, ToFront, VERSION, WorkerHello, WorkerInfo};
+use crate::wire::signal::{ErrorCode, FULL, FromFront, Role, Signal, ToFront, VERSION, WorkerHello, WorkerInfo};
 
 const UNIX_MS: u64 = 1_767_225_600_000;
 
@@ -82,6 +82,8 @@ struct World {
     next: u64,
     /// Workers do not answer probes any more.
     deaf: bool,
+    /// Some worker said that it has much to do, or no room: clients may be elsewhere than at their home.
+    loaded: bool,
     /// Everything the front said, for comparison of runs.
     trace: Vec<String>,
 }
@@ -114,7 +116,15 @@ impl Heard {
 impl World {
     fn new(config: FrontConfig) -> Self {
         let front = Front::new(config);
-        Self { front, now: Instant::ZERO, open: BTreeMap::new(), next: 0, deaf: false, trace: Vec::new() }
+        Self {
+            front,
+            now: Instant::ZERO,
+            open: BTreeMap::new(),
+            next: 0,
+            deaf: false,
+            loaded: false,
+            trace: Vec::new(),
+        }
     }
 
     fn step(&mut self, input: FrontInput) -> Heard {
@@ -198,8 +208,14 @@ impl World {
         let mut assigned: BTreeMap<&str, usize> = BTreeMap::new();
         for seen in welcomed().filter(|seen| worker_of(seen).is_none()) {
             let owner = ring.owner(Key::of_client(seen.ip));
-            assert_eq!(seen.worker.as_ref().map(|worker| worker.name.as_str()), owner);
-            assert_eq!(seen.worker.as_ref().map(|worker| worker.peer), owner.map(|name| workers[name]));
+            let name = seen.worker.as_ref().map(|worker| worker.name.as_str());
+            if self.loaded {
+                let is_usable = |name| ring.members().any(|(member, _)| member == name);
+                assert!(name.is_some() == owner.is_some() && name.is_none_or(is_usable), "{name:?}");
+            } else {
+                assert_eq!(name, owner);
+            }
+            assert_eq!(seen.worker.as_ref().map(|worker| worker.peer), name.map(|name| workers[name]));
             if let Some(worker) = &seen.worker {
                 *assigned.entry(&worker.name).or_default() += 1;
             }
@@ -269,6 +285,20 @@ impl World {
         all
     }
 
+    /// Whether the worker of that name takes newcomers, as far as it said.
+    fn has_room(&self, name: Option<&str>) -> bool {
+        let status = self.front.status();
+        status.workers.iter().any(|worker| Some(worker.name.as_str()) == name && worker.load < FULL)
+    }
+
+    /// Whether a worker that can be given to clients, other than the one named, takes newcomers.
+    fn any_has_room(&self, but: Option<&str>) -> bool {
+        let status = self.front.status();
+        let is_any_alive = status.workers.iter().any(|worker| worker.alive && !worker.draining);
+        let usable = |worker: &&WorkerStatus| !worker.draining && (worker.alive || !is_any_alive);
+        status.workers.iter().filter(usable).any(|worker| worker.load < FULL && Some(worker.name.as_str()) != but)
+    }
+
     fn is_open(&self, client: ClientId) -> bool {
         self.open.contains_key(&client)
     }
@@ -284,6 +314,8 @@ enum Op {
     Signal { client: u8, to: u8 },
     Junk { client: u8, text: String },
     Ping { client: u8 },
+    Load { client: u8, percent: u8 },
+    Full { client: u8, to: u8 },
     Disconnect { client: u8 },
     Pass { ms: u64 },
 }
@@ -302,6 +334,9 @@ fn op() -> impl Strategy<Value = Op> {
         9 => (client.clone(), 0..6u8).prop_map(|(client, to)| Op::Signal { client, to }),
         1 => (client.clone(), "\\PC{0,20}").prop_map(|(client, text)| Op::Junk { client, text }),
         2 => client.clone().prop_map(|client| Op::Ping { client }),
+        2 => (client.clone(), prop_oneof![Just(FULL), 0..=FULL])
+            .prop_map(|(client, percent)| Op::Load { client, percent }),
+        2 => (client.clone(), 0..6u8).prop_map(|(client, to)| Op::Full { client, to }),
         2 => client.prop_map(|client| Op::Disconnect { client }),
         3 => prop_oneof![0..50u64, 0..30_000u64].prop_map(|ms| Op::Pass { ms }),
     ]
@@ -320,7 +355,12 @@ fn run(ops: &[Op]) -> World {
                 world.connect(ip(n));
             }
             Op::PeerHello { client, id } => {
-                world.say(pick(&world, client), peer_hello(id));
+                let client = pick(&world, client);
+                let heard = world.say(client, peer_hello(id));
+                if let [FromFront::Welcome(bootstrap)] = heard.to(client)[..] {
+                    let given = bootstrap.worker.as_ref().map(|worker| worker.name.as_str());
+                    assert!(world.has_room(given) || !world.any_has_room(None), "{given:?} has no room");
+                }
             }
             Op::WorkerHello { client, id, name, good_key, age_ms } => {
                 let other = SharedKey::new(b"some other network's").expect("long enough");
@@ -389,6 +429,32 @@ fn run(ops: &[Op]) -> World {
                     FromFront::Assign { .. } => *to != client,
                     _ => false,
                 }));
+            }
+            Op::Load { client, percent } => {
+                let client = pick(&world, client);
+                world.loaded = true;
+                world.say(client, ToFront::Load { percent }.to_text());
+            }
+            Op::Full { client, to } => {
+                let client = pick(&world, client);
+                let sender = world.open.get(&client).filter(|seen| seen.welcomed).cloned();
+                let named = |seen: &Seen| seen.welcomed && seen.hello.as_ref().unwrap().0 == peer(to);
+                let target = world.open.iter().find(|(_, seen)| named(seen)).map(|(id, seen)| (*id, seen.clone()));
+                world.loaded = true;
+                let text = ToFront::Signal { to: peer(to), session: 1, body: Signal::Full {} }.to_text();
+                let heard = world.say(client, text);
+                let (Some(sender), Some((target, before))) = (sender, target) else { continue };
+                let worker =
+                    before.worker.as_ref().filter(|worker| worker.peer == sender.hello.as_ref().unwrap().0);
+                let told = heard.to(target).into_iter().find_map(|message| match message {
+                    FromFront::Assign { worker } => Some(worker.as_ref().map(|worker| worker.name.clone())),
+                    _ => None,
+                });
+                let expected = worker.is_some_and(|worker| world.any_has_room(Some(&worker.name)));
+                assert_eq!(told.is_some(), expected, "who finds no room is given another, and nobody else is");
+                if let Some(told) = told {
+                    assert!(world.has_room(told.as_deref()) && told.as_ref() != worker.map(|worker| &worker.name));
+                }
             }
             Op::Ping { client } => {
                 world.say(pick(&world, client), ToFront::Ping {}.to_text());

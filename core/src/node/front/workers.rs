@@ -57,6 +57,7 @@ pub struct Enrolled {
     /// What it says of itself.
     pub told: Enrolment,
     draining: bool,
+    load: u8,
     health: Health,
     /// Its entry in `due`: when to look at it, at the latest.
     due_at: Instant,
@@ -73,6 +74,12 @@ impl Enrolled {
     #[must_use]
     pub const fn is_draining(&self) -> bool {
         self.draining
+    }
+
+    /// How much of what it can do is being done, in percent, as it said.
+    #[must_use]
+    pub const fn load(&self) -> u8 {
+        self.load
     }
 
     /// Whether clients may be assigned to it.
@@ -163,14 +170,14 @@ impl WorkerRoster {
         }
         if let Some(worker) = self.workers.get_mut(&*told.info.name) {
             worker.health.heard(now);
-            (worker.told, worker.draining) = (told, false);
+            (worker.told, worker.draining, worker.load) = (told, false, 0);
             return Ok(worker.state());
         }
         let name: Arc<str> = told.info.name.as_str().into();
         let health = Health::new(self.config, now, self.gone.remove(&name).unwrap_or_default());
         let due_at = health.next_wake();
         self.due.insert((due_at, Arc::clone(&name)));
-        let worker = Enrolled { told, draining: false, health, due_at };
+        let worker = Enrolled { told, draining: false, load: 0, health, due_at };
         let state = worker.state();
         self.workers.insert(name, worker);
         Ok(state)
@@ -198,6 +205,11 @@ impl WorkerRoster {
     /// A worker says that it is about to leave; whether that is news.
     pub fn draining(&mut self, name: &str) -> bool {
         self.workers.get_mut(name).is_some_and(|worker| !std::mem::replace(&mut worker.draining, true))
+    }
+
+    /// A worker says how much of what it can do is being done, in percent; whether that is news.
+    pub fn loaded(&mut self, name: &str, percent: u8) -> bool {
+        self.workers.get_mut(name).is_some_and(|worker| std::mem::replace(&mut worker.load, percent) != percent)
     }
 
     /// Time passed.
@@ -288,6 +300,7 @@ mod tests {
         Leave(u8),
         Hear(u8),
         Drain(u8),
+        Load(u8, u8),
         Pass(u64),
     }
 
@@ -297,6 +310,7 @@ mod tests {
             1 => (0..5u8).prop_map(Op::Leave),
             4 => (0..5u8).prop_map(Op::Hear),
             1 => (0..5u8).prop_map(Op::Drain),
+            1 => (0..5u8, 0..3u8).prop_map(|(n, percent)| Op::Load(n, percent)),
             6 => prop_oneof![0..700u64, 0..70_000u64].prop_map(Op::Pass),
         ]
     }
@@ -307,7 +321,7 @@ mod tests {
         fn a_roster_is_a_health_for_each_worker(ops in vec(op(), 1..120)) {
             let config = HealthConfig::default();
             let mut roster = WorkerRoster::new(config, MAX);
-            let mut model: BTreeMap<u8, (Health, bool)> = BTreeMap::new();
+            let mut model: BTreeMap<u8, (Health, bool, u8)> = BTreeMap::new();
             let mut gone: BTreeMap<u8, Flaps> = BTreeMap::new();
             let mut now = Instant::ZERO;
             for (count, op) in ops.into_iter().enumerate() {
@@ -328,10 +342,10 @@ mod tests {
                             prop_assert_eq!(joined, Err(RosterFull));
                         } else {
                             let flaps = gone.remove(&n).unwrap_or_default();
-                            let (health, draining) =
-                                model.entry(n).or_insert_with(|| (Health::new(config, now, flaps), false));
+                            let (health, draining, load) =
+                                model.entry(n).or_insert_with(|| (Health::new(config, now, flaps), false, 0));
                             health.heard(now);
-                            *draining = false;
+                            (*draining, *load) = (false, 0);
                             prop_assert_eq!(joined, Ok(health.state()));
                             prop_assert_eq!(&roster.get(&name(n)).expect("it joined").told, &told);
                         }
@@ -340,7 +354,7 @@ mod tests {
                         let told = roster.left(now, &name(n));
                         let was = model.remove(&n);
                         prop_assert_eq!(told.is_some(), was.is_some());
-                        if let Some((health, draining)) = was {
+                        if let Some((health, draining, _)) = was {
                             let flaps = if draining { health.left() } else { health.lost(now) };
                             gone.retain(|_, flaps| flaps.recent(now, &config) > 0);
                             if flaps.recent(now, &config) > 0 {
@@ -355,18 +369,22 @@ mod tests {
                     }
                     Op::Hear(n) => {
                         roster.heard(now, &name(n));
-                        let change = model.get_mut(&n).and_then(|(health, _)| health.heard(now));
+                        let change = model.get_mut(&n).and_then(|(health, ..)| health.heard(now));
                         expected.extend(change.map(|change| tell(n, change)));
                     }
                     Op::Drain(n) => {
-                        let news = model.get_mut(&n).is_some_and(|(_, draining)| !std::mem::replace(draining, true));
+                        let news = model.get_mut(&n).is_some_and(|(_, draining, _)| !std::mem::replace(draining, true));
                         prop_assert_eq!(roster.draining(&name(n)), news);
+                    }
+                    Op::Load(n, percent) => {
+                        let before = model.get_mut(&n).map(|(.., load)| std::mem::replace(load, percent));
+                        prop_assert_eq!(roster.loaded(&name(n), percent), before.is_some_and(|load| load != percent));
                     }
                     Op::Pass(ms) => {
                         let until = now + Duration::from_millis(ms);
                         let mut said = pass(&mut roster, until);
                         let mut expected = Vec::new();
-                        for (n, (health, _)) in &mut model {
+                        for (n, (health, ..)) in &mut model {
                             while health.next_wake() <= until {
                                 let now = health.next_wake();
                                 let woken = health.wake(now);
@@ -382,8 +400,8 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(drain(&mut roster), expected);
-                let states: Vec<_> = roster.iter().map(|(_, w)| (w.state(), w.is_draining())).collect();
-                let model_states: Vec<_> = model.values().map(|(health, d)| (health.state(), *d)).collect();
+                let states: Vec<_> = roster.iter().map(|(_, w)| (w.state(), w.is_draining(), w.load())).collect();
+                let model_states: Vec<_> = model.values().map(|(health, d, load)| (health.state(), *d, *load)).collect();
                 prop_assert_eq!(states, model_states);
                 for (_, worker) in roster.iter() {
                     prop_assert!(worker.due_at <= worker.health.next_wake(), "nobody is looked at too late");

@@ -35,6 +35,11 @@ pub enum WorkerInput {
         /// Unix milliseconds.
         unix_ms: u64,
     },
+    /// How much memory the process takes. To be told every second or so, where the driver can know it.
+    Memory {
+        /// Bytes.
+        bytes: u64,
+    },
     /// Someone asks other than over a data channel: [`WorkerOutput::Told`].
     Ask {
         /// Returned in the answer.

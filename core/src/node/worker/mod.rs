@@ -8,6 +8,7 @@ mod asking;
 mod clock;
 mod io;
 mod keeping;
+mod load;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
@@ -20,6 +21,7 @@ use self::asking::Asking;
 use self::clock::ProofClock;
 pub use self::io::*;
 use self::keeping::{Keeping, Stage};
+use self::load::Load;
 use crate::auth::SharedKey;
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, Machine, Outbox, Rng, earliest};
@@ -77,6 +79,9 @@ pub struct WorkerConfig {
     pub max_sessions: usize,
     /// Most bytes of chunks on their way from sharers into the store.
     pub max_pulling: u64,
+    /// Most bytes of memory for the process, as [`WorkerInput::Memory`] tells them; with more, newcomers are turned
+    /// away.
+    pub max_memory: u64,
     /// Limits of the store.
     pub store: crate::store::Config,
     /// Limits on serving.
@@ -101,8 +106,9 @@ impl WorkerConfig {
             fronts: 1,
             max_sessions: 1200,
             max_pulling: 16 << 20,
+            max_memory: 1 << 30,
             store: crate::store::Config { max_memory: 40 << 20, ..crate::store::Config::default() },
-            upload: UploadConfig { lane: UPLOAD_LANE, ..UploadConfig::default() },
+            upload: UploadConfig { lane: UPLOAD_LANE, max_unsent: 128 << 20, ..UploadConfig::default() },
             max_asks: 64,
         }
     }
@@ -166,6 +172,7 @@ pub struct Worker {
     next_keeping: KeepingId,
     questions: BTreeMap<Ticket, Question>,
     asking: Asking,
+    load: Load,
     piece_counts: LruCache<InfoHash, u32>,
     banned: BTreeSet<PeerId>,
     next_slot: u32,
@@ -211,6 +218,7 @@ impl Worker {
             next_keeping: 0,
             questions: BTreeMap::new(),
             asking: Asking::default(),
+            load: Load::default(),
             piece_counts: LruCache::new(REMEMBERED_SHARES),
             banned: BTreeSet::new(),
             next_slot: 0,
@@ -285,6 +293,10 @@ impl Worker {
             }
             moved |= self.pull_more(now);
         }
+        self.weigh(now);
+        while let Some(output) = self.uplink.poll() {
+            self.uplink_output(now, output);
+        }
         if self.draining && !self.drained && self.is_idle() {
             self.drained = true;
             self.out.push(WorkerOutput::Drained);
@@ -317,6 +329,7 @@ impl Worker {
             }
             UplinkOutput::Welcome(_) => {
                 self.out.push(WorkerOutput::Event(WorkerEvent::Online));
+                self.load.welcomed();
                 if self.draining {
                     self.uplink.send(&ToFront::Draining {});
                 }
@@ -342,11 +355,18 @@ impl Worker {
             SessionsOutput::Up { conn, frame_blocks, .. } => {
                 self.sessions_served += 1;
                 self.conns.insert(conn, 0);
+                self.load.used(now, conn);
                 self.upload.session_up(conn, frame_blocks);
                 self.pull.source_up(now, conn, SourceKind::Peer);
             }
-            SessionsOutput::Frame { conn, frame } => self.frame(now, conn, frame),
-            SessionsOutput::BulkSent { conn, bytes } => self.upload.sent(conn, bytes),
+            SessionsOutput::Frame { conn, frame } => {
+                self.load.used(now, conn);
+                self.frame(now, conn, frame);
+            }
+            SessionsOutput::BulkSent { conn, bytes } => {
+                self.load.used(now, conn);
+                self.upload.sent(conn, bytes);
+            }
             SessionsOutput::Down { conn, peer, reason, offence } => {
                 if offence {
                     self.ban(peer, reason);
@@ -360,6 +380,7 @@ impl Worker {
         if self.conns.remove(&conn).is_none() {
             return;
         }
+        self.load.session_down(conn);
         self.upload.session_down(conn);
         self.pull.source_down(now, conn);
         self.keepings.retain(|_, keeping| keeping.conn != conn);
@@ -709,6 +730,7 @@ impl Machine for Worker {
             WorkerInput::Store(done) => self.store.done(now, done),
             WorkerInput::Hashed { ticket, blocks } => self.pull.hashed(now, ticket, blocks),
             WorkerInput::Clock { unix_ms } => self.clock.set(now, unix_ms),
+            WorkerInput::Memory { bytes } => self.memory_is(bytes),
             WorkerInput::Ask { id, ask } => self.ask(now, id, ask),
             WorkerInput::Drain => self.drain(),
         }
@@ -718,6 +740,7 @@ impl Machine for Worker {
             self.sessions.wake(now);
             self.pull.wake(now);
             self.store.wake(now);
+            self.wake_load(now);
             self.pump(now);
         }
     }
@@ -727,8 +750,12 @@ impl Machine for Worker {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let machines =
-            [self.uplink.next_wake(), self.sessions.next_wake(), self.pull.next_wake(), self.store.next_wake()];
-        earliest(machines)
+        earliest([
+            self.uplink.next_wake(),
+            self.sessions.next_wake(),
+            self.pull.next_wake(),
+            self.store.next_wake(),
+            self.load.next_wake(self.uplink.is_up()),
+        ])
     }
 }

@@ -63,8 +63,8 @@ fn worker() -> impl Strategy<Value = WorkerRow> {
         "https?://[a-z0-9.-]{1,40}(:[1-9][0-9]{0,3})?(/[a-z0-9%._~-]{0,40}){0,3}",
         Just(format!("http://a/{}", "x".repeat(247))),
     ];
-    (peer(), http, 1..=1000u16, region(), number(), any::<bool>(), any::<bool>()).prop_map(
-        |(peer, http, capacity, region, since_ms, alive, draining)| WorkerRow {
+    (peer(), http, 1..=1000u16, region(), number(), any::<bool>(), any::<bool>(), 0..=100u8).prop_map(
+        |(peer, http, capacity, region, since_ms, alive, draining, load)| WorkerRow {
             peer,
             http,
             capacity,
@@ -72,6 +72,7 @@ fn worker() -> impl Strategy<Value = WorkerRow> {
             since_ms,
             alive,
             draining,
+            load,
         },
     )
 }
@@ -120,6 +121,7 @@ fn signal_message() -> impl Strategy<Value = SyncMessage> {
         "[ -~]{0,100}".prop_map(|candidate| Signal::Candidate { candidate }),
         "\\PC{0,60}".prop_map(|reason| Signal::Bye { reason }),
         Just(Signal::Unreachable {}),
+        Just(Signal::Full {}),
     ];
     (peer(), peer(), any::<u32>(), body).prop_map(|(from, to, session, body)| SyncMessage::Signal {
         from,
@@ -250,6 +252,7 @@ fn worker_row() -> WorkerRow {
         since_ms: 7,
         alive: true,
         draining: false,
+        load: 50,
     }
 }
 
@@ -297,7 +300,7 @@ fn layouts_are_fixed() {
             "0000000000000009",
             "0000000000000001",
             "00",
-            &format!("010000000000000005017701{a}0008687474703a2f2f6800640265750000000000000007{}", "0100"),
+            &format!("010000000000000005017701{a}0008687474703a2f2f6800640265750000000000000007{}", "010032"),
             &format!("020000000000000006{a}01{one}"),
             &format!("030000000000000007{b}{a}0101"),
             &format!("020000000000000008{a}00"),
@@ -312,6 +315,7 @@ fn layouts_are_fixed() {
     assert_eq!(signal(Signal::Candidate { candidate: String::new() }), format!("{head}03"));
     assert_eq!(signal(Signal::Bye { reason: "no".into() }), format!("{head}046e6f"));
     assert_eq!(signal(Signal::Unreachable {}), format!("{head}05"));
+    assert_eq!(signal(Signal::Full {}), format!("{head}06"));
 }
 
 #[test]
@@ -382,7 +386,7 @@ fn broken_rules_are_named() {
 
     let signal = |body: &str| fault(&format!("0113{a}{a}00000001{body}"));
     assert_eq!(signal(""), "message type 0x13 ends inside its signal");
-    assert_eq!(signal("06"), "message type 0x13: signal must be of kind 1 to 5");
+    assert_eq!(signal("07"), "message type 0x13: signal must be of kind 1 to 6");
     assert_eq!(signal("01"), "message type 0x13: sdp must be 1 to 32768 bytes");
     assert_eq!(signal("02ff"), "message type 0x13: sdp must be UTF-8");
     assert_eq!(signal(&format!("02{}", "61".repeat(32769))), "message type 0x13: sdp must be 1 to 32768 bytes");
@@ -407,6 +411,7 @@ fn broken_rows_of_workers_are_named() {
     assert_eq!(broken(|w| w.capacity = 1001), ("capacity", "1 to 1000"));
     assert_eq!(broken(|w| w.region = "a b".into()), ("region", REGION));
     assert_eq!(broken(|w| w.since_ms = MAX_NUMBER + 1), ("since_ms", NUMBER));
+    assert_eq!(broken(|w| w.load = 101), ("load", "0 to 100"));
 }
 
 #[test]

@@ -33,6 +33,12 @@ pub(super) fn render(status: &FrontStatus, counted: &Counted) -> Metrics {
             status.workers_refused,
         ),
         (
+            "turned_away_total",
+            "counter",
+            "Clients given another worker because theirs had no room.",
+            status.turned_away,
+        ),
+        (
             "requests_refused_total",
             "counter",
             "HTTP requests above an address's budget.",
@@ -53,6 +59,10 @@ pub(super) fn render(status: &FrontStatus, counted: &Counted) -> Metrics {
     metrics.head("worker_assigned", "gauge", "Connected peers assigned to a worker.");
     for worker in &status.workers {
         metrics.labelled("worker_assigned", ("worker", &worker.name), worker.assigned);
+    }
+    metrics.head("worker_load_percent", "gauge", "Load of a worker; at 100 it turns newcomers away.");
+    for worker in &status.workers {
+        metrics.labelled("worker_load_percent", ("worker", &worker.name), u64::from(worker.load));
     }
     metrics.head("peer_connected", "gauge", "Whether it can send to another front.");
     for peer in &status.cluster.peers {

@@ -158,7 +158,7 @@ async fn pages_tell_how_the_front_stands() {
     let workers: Value = serde_json::from_str(&workers).expect("JSON");
     let id = peer(9).to_string();
     let expected = serde_json::json!([{"name": "w1", "capacity": 100, "http": "http://127.0.0.1:9",
-        "peer": id, "region": "", "front": "front-1", "alive": true, "draining": false, "assigned": 1}]);
+        "peer": id, "region": "", "front": "front-1", "alive": true, "draining": false, "load": 0, "assigned": 1}]);
     assert_eq!(workers, expected);
 
     let url = format!("http://{}/bootstrap", server.addr);

@@ -27,6 +27,10 @@ pub(super) struct Known {
     /// Over HTTP.
     pub(super) bytes_told: u64,
     pub(super) online: bool,
+    /// In percent; at 100 newcomers are turned away.
+    pub(super) load: u8,
+    pub(super) turned_away: u64,
+    pub(super) send_queue: u64,
 }
 
 impl Known {
@@ -39,6 +43,9 @@ impl Known {
             bytes_served: worker.bytes_served(),
             bytes_told: worker.bytes_told(),
             online: worker.is_online(),
+            load: worker.load(),
+            turned_away: worker.turned_away(),
+            send_queue: worker.send_queue(),
         }
     }
 
@@ -95,7 +102,10 @@ fn page(shared: &Shared, known: &Known) -> Value {
             "open": known.sessions,
             "active": known.sessions,
             "total": known.sessions_total,
+            "turned_away": known.turned_away,
+            "send_queue_bytes": known.send_queue,
         },
+        "load": known.load,
         "bytes_served": known.bytes_served,
         "cache": cache(known),
         "storage": {

@@ -87,7 +87,8 @@ impl Stage {
             WorkerConfig::new(random_id(), "w1".into(), url.clone(), key(), system_clock(), random_seed());
         // Nobody is there: what is stored is served all the same.
         let fronts = vec![FrontUrl::parse("http://127.0.0.1:1").expect("a URL")];
-        let options = WorkerOptions { config, fronts, store, recovered, blocking: blocking.clone() };
+        let options =
+            WorkerOptions { config, fronts, store, recovered, blocking: blocking.clone(), memory: || None };
         let rtc = RtcConfig::default();
         let node = WorkerNode::start(options, TokioNet, |sink| WebRtc::new(rtc, sink)).expect("WebRTC");
         let (stop, stopped) = oneshot::channel();

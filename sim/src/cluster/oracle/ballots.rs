@@ -1,4 +1,6 @@
-//! A vote is on disk before it is sent, and nobody votes twice in a term.
+//! A vote is on disk before it is sent, and nobody votes twice in a term. A front that lost its ballot may have forgotten
+//! that it asked for votes itself, and vote for another in that term: whoever could have counted that vote is gone with
+//! the life that cast it (E19 in `docs/election.md`).
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,10 @@ impl Oracle for Ballots {
         match fact {
             Fact::Durable(Record::Ballot { term, voted_for }) => {
                 self.kept.insert(front, (*term, *voted_for));
+            }
+            Fact::DiskLost => {
+                let own = FrontId(front as u8);
+                self.cast.retain(|(voter, _), choice| *voter != front || *choice != own);
             }
             Fact::Said(FrontOutput::PeerSend { front: to, data }) => {
                 let (term, choice) = match SyncMessage::decode(data.clone()) {

@@ -17,6 +17,8 @@ pub enum Fact<'a> {
     Started,
     /// A front's process ended.
     Ended,
+    /// What a front kept is gone.
+    DiskLost,
     /// A front hears this next.
     Heard(&'a FrontInput),
     /// A front said this.
