@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 from lib import bench, kollator, rivals, tools
+from lib.files import write_random
 from lib.processes import Failed, run
 from lib.report import MIB, Spread
 from lib.results import KOLLATOR, Hashing, Results, Transfer
@@ -194,13 +195,6 @@ class Bench:
             )
             tools.say(f"hashing: {hashed.kollator:.0f} MB/s, openssl on one core: {one_core:.0f} MB/s")
             self.results.hashing.append(hashed)
-
-
-def write_random(path: Path, size: int) -> None:
-    """A file of random bytes."""
-    with path.open("wb") as out:
-        for begin in range(0, size, 4 * MIB):
-            out.write(os.urandom(min(4 * MIB, size - begin)))
 
 
 def openssl_mb_per_second(cores: int) -> float:

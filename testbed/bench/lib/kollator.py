@@ -9,7 +9,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,8 +70,17 @@ def create(programs: Kollator, file: Path, ko: Path, limit_seconds: float) -> Fi
 
 
 @contextlib.contextmanager
-def network(programs: Kollator, work: Path, base_port: int, cache_mb: int) -> Iterator[Network]:
-    """One front, and one worker that stores in a folder and whose cache holds `cache_mb`."""
+def network(
+    programs: Kollator,
+    work: Path,
+    base_port: int,
+    cache_mb: int,
+    *,
+    front_has: Mapping[str, str] = {},
+    worker_has: Mapping[str, str] = {},
+) -> Iterator[Network]:
+    """One front, and one worker whose cache holds `cache_mb`, and which stores in a folder if its further settings do
+    not say where else."""
     front_port, worker_port = base_port, base_port + WORKER_PORT_ABOVE
     for port in (front_port, worker_port):
         require_free(port)
@@ -79,7 +88,7 @@ def network(programs: Kollator, work: Path, base_port: int, cache_mb: int) -> It
     key.write_text(os.urandom(32).hex())
     front_url = f"http://127.0.0.1:{front_port}"
     shared = {"HOST": "127.0.0.1", "WORKER_SHARED_KEY_PATH": str(key)}
-    front_settings = shared | {"PORT": str(front_port)}
+    front_settings = shared | {"PORT": str(front_port)} | dict(front_has)
     worker_settings = shared | {
         "PORT": str(worker_port),
         "WORKER_ID": "bench",
@@ -87,7 +96,7 @@ def network(programs: Kollator, work: Path, base_port: int, cache_mb: int) -> It
         "CACHE_SIZE_MB": str(cache_mb),
         "CACHE_PATH": str(work / "cache"),
         "DATA_PATH": str(work / "store"),
-    }
+    } | dict(worker_has)
     with (
         service("front", [programs.front], log=work / "front.log", settings=front_settings) as front,
         service("worker", [programs.worker], log=work / "worker.log", settings=worker_settings) as worker,
@@ -95,6 +104,27 @@ def network(programs: Kollator, work: Path, base_port: int, cache_mb: int) -> It
         wait_for(f"{front_url}/health", front)
         wait_for(f"http://127.0.0.1:{worker_port}/health", worker)
         yield Network(programs, front, worker, {"KOLLATOR_FRONT": front_url})
+
+
+@contextlib.contextmanager
+def s3(program: Path, work: Path, port: int) -> Iterator[dict[str, str]]:
+    """The testbed's S3 server; what a worker has to be told of it."""
+    require_free(port)
+    keys = {"S3_ACCESS_KEY": "bench", "S3_SECRET_KEY": "bench-secret"}
+    command: list[str | Path] = [program, "--host", "127.0.0.1", "--port", str(port), "--root", work / "s3"]
+    with service("s3", command, log=work / "s3.log", settings=keys) as server:
+        wait_until_it_listens(port, server)
+        yield keys | {"S3_ENDPOINT": f"http://127.0.0.1:{port}"}
+
+
+def wait_until_it_listens(port: int, server: Service) -> None:
+    """Waits until something listens on the port."""
+    until = time.monotonic() + HEALTHY_SECONDS
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise server.gone()
 
 
 def require_free(port: int) -> None:

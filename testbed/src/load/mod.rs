@@ -6,6 +6,7 @@ mod exchange;
 mod limits;
 mod process;
 pub mod propagation;
+pub mod readers;
 mod report;
 mod session;
 mod socket;
