@@ -21,7 +21,7 @@ pub struct UploadConfig {
     pub max_requests: usize,
     /// Most bytes a session may have read and not yet taken by the transport.
     pub window: u32,
-    /// Most bytes that all sessions together may have read and not yet taken by the transport, but for one read each,
+    /// Most bytes that all sessions together may have read and not yet taken by the transport, but for one frame each,
     /// so that nobody waits for others to take theirs. A session's window is never more than what is left of it
     /// (dynamic thresholds, Choudhury and Hahne 1998): however many are slow, there is room for one more.
     pub max_unsent: u64,
@@ -349,7 +349,9 @@ impl Requester {
                 (u32::from(chunk.blocks()) * 32, 0, true, output)
             }
             What::Blocks { next, end } => {
-                let (first, count) = (*next, (*end - *next).min(config.read_blocks));
+                // Where there is room for little, little is read at once: a frame of blocks at least.
+                let room = u16::try_from(window / BLOCK_LEN).unwrap_or(u16::MAX).max(self.frame_blocks.into());
+                let (first, count) = (*next, (*end - *next).min(config.read_blocks).min(room));
                 let bytes = chunk.range_len(first, count).expect("checked when the frame was parsed");
                 *next += count;
                 (bytes, first, *next == *end, UploadOutput::ReadBlocks { ticket, chunk, first, count })

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
+use kollator_core::wire::codec::MAX_MESSAGE;
 use kollator_core::wire::signal::IceServer;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::ice::url::{SchemeType, Url};
@@ -26,8 +27,11 @@ use super::connection::{Connection, Role};
 use super::socket::{Base, ConnectionRuntime};
 use crate::event::EventSink;
 
-/// Without it a send never waits, and memory grows without bound.
-const SEND_BUFFER: usize = 1 << 20;
+/// Bytes of the send buffer of a connection. Without a limit a send never waits, and memory grows without bound. A path
+/// carries at most so much in each round trip.
+const SEND_BUFFER: (usize, usize) = (128 << 10, 1 << 20);
+/// Bytes of send buffers of all connections together, shared evenly as far as the range above goes.
+const SEND_BUFFERS: usize = 128 << 20;
 /// Between two rounds of connectivity checks. Set-up takes three rounds whatever the network's speed, and the
 /// stack's own 200 ms would be nearly all of the time it takes between neighbours.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -35,8 +39,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 const MAX_CHECKS: u16 = 250;
 /// How long a path through a NAT waits for a direct one to turn out to work; four times that for a relay.
 const BETTER_PATH_WAIT: Duration = Duration::from_millis(200);
-/// The most that browsers take, and this stack.
-const MAX_SCTP_MESSAGE: u32 = 262_144;
+/// Longest message of a data channel: a frame. The stack keeps a buffer of this length for each connection.
+const MAX_SCTP_MESSAGE: u32 = MAX_MESSAGE as u32;
 
 /// What to bind for each connection: one UDP socket an address, each one a host candidate.
 #[derive(Clone)]
@@ -154,17 +158,23 @@ impl Shared {
             .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_SCTP_MESSAGE))
             .build();
         let configuration = RTCConfigurationBuilder::new().with_ice_servers(self.ice_servers()).build();
+        let send_buffer = send_buffer(*self.live.borrow());
         let connection = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_setting_engine(settings)
             .with_handler(handler)
             .with_runtime(runtime.clone())
             .with_udp_addrs((self.binding.0)())
-            .with_data_channel_send_buffer_limit(SEND_BUFFER)
+            .with_data_channel_send_buffer_limit(send_buffer)
             .build()
             .await?;
         Ok((Arc::new(connection), runtime))
     }
+}
+
+/// Bytes of the send buffer of a connection where there are so many.
+fn send_buffer(connections: usize) -> usize {
+    (SEND_BUFFERS / connections.max(1)).clamp(SEND_BUFFER.0, SEND_BUFFER.1)
 }
 
 /// The real thing.
@@ -250,4 +260,18 @@ fn ice_server(server: IceServer) -> Result<RTCIceServer, BadIceServer> {
         username: server.username.unwrap_or_default(),
         credential: server.credential.unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn send_buffers_shrink_as_connections_become_many() {
+        let (least, most) = SEND_BUFFER;
+        assert_eq!((send_buffer(0), send_buffer(1), send_buffer(1_000_000)), (most, most, least));
+        for connections in [128, 500, 1000, 1024] {
+            assert!(send_buffer(connections) * connections <= SEND_BUFFERS);
+        }
+    }
 }

@@ -66,6 +66,8 @@ pub struct Report {
     pub readers: usize,
     /// From the first connection to the last session.
     pub opening: Duration,
+    /// Tries to connect that failed and were made again.
+    pub redials: u32,
     /// The worker's resident bytes before the first reader.
     pub empty_bytes: u64,
     /// The same once all were held.
@@ -94,11 +96,13 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
 
     let empty_bytes = resident()?;
     let begun = Instant::now();
-    let mut readers: Vec<Running> = stream::iter(0..plan.readers)
+    let connected: Vec<(Running, u32)> = stream::iter(0..plan.readers)
         .map(|_| Running::connect(&plan.front))
         .buffer_unordered(OPENING)
         .try_collect()
         .await?;
+    let (mut readers, failed): (Vec<Running>, Vec<u32>) = connected.into_iter().unzip();
+    let redials = failed.into_iter().sum();
     let opening = begun.elapsed();
     sleep(plan.hold).await;
     let held_bytes = resident()?;
@@ -123,7 +127,17 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     }
     drop(readers);
     let readers = plan.readers;
-    Ok(Report { readers, opening, empty_bytes, held_bytes, peak_bytes, first_frame, flood_rate, flood_cores })
+    Ok(Report {
+        readers,
+        opening,
+        redials,
+        empty_bytes,
+        held_bytes,
+        peak_bytes,
+        first_frame,
+        flood_rate,
+        flood_cores,
+    })
 }
 
 /// Waits for a phase, and notes the most memory that the worker has meanwhile.
@@ -234,6 +248,7 @@ impl Report {
         json!({
             "readers": self.readers,
             "opening_seconds": self.opening.as_secs_f64(),
+            "redials": self.redials,
             "empty_bytes": self.empty_bytes,
             "held_bytes_per_reader": self.held_per_reader(),
             "peak_bytes_per_reader": self.peak_per_reader(),
@@ -247,10 +262,11 @@ impl Report {
     #[must_use]
     pub fn to_table(&self) -> String {
         let mut text = format!(
-            "{} data channels, opened in {:.2} s\nmemory of the worker: {:.1} MB before, {:.0} KB a channel held, {:.0} KB \
+            "{} data channels, opened in {:.2} s, {} tries failing\nmemory of the worker: {:.1} MB before, {:.0} KB a channel held, {:.0} KB \
              at the peak\n",
             self.readers,
             self.opening.as_secs_f64(),
+            self.redials,
             self.empty_bytes as f64 / 1e6,
             self.held_per_reader() / 1e3,
             self.peak_per_reader() / 1e3,

@@ -18,6 +18,8 @@ use super::machine::{Input, Output, Reader, Told};
 
 /// Longest wait for a session with the worker.
 const UP_WITHIN: Duration = Duration::from_secs(30);
+/// Tries to connect that may fail before the last.
+const MAX_FAILED: u32 = 4;
 /// Longest wait for the next blocks of a request.
 const BLOCKS_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of buffer asked of the kernel for each socket: a thousand sockets share this machine's memory.
@@ -46,8 +48,19 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Connects to a front, and to the worker that it names.
-    pub(super) async fn connect(front: &FrontUrl) -> anyhow::Result<Self> {
+    /// Connects to a front, and to the worker that it names; how many tries failed before, as a peer would try again too.
+    pub(super) async fn connect(front: &FrontUrl) -> anyhow::Result<(Self, u32)> {
+        let mut failed = 0;
+        loop {
+            match Self::try_to_connect(front).await {
+                Ok(reader) => return Ok((reader, failed)),
+                Err(_) if failed < MAX_FAILED => failed += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn try_to_connect(front: &FrontUrl) -> anyhow::Result<Self> {
         let (handle, mailbox) = driver::mailbox();
         let (tx, told) = mpsc::unbounded_channel();
         let config =
