@@ -27,7 +27,7 @@ pub struct Patience {
 /// Settings of an [`Uplink`].
 #[derive(Clone, Debug)]
 pub struct UplinkConfig {
-    /// How many fronts there are, at least one.
+    /// How many fronts there are. With none, nothing is ever tried.
     pub fronts: usize,
     /// Decides about pauses.
     pub seed: u64,
@@ -120,18 +120,15 @@ pub struct Uplink {
 
 impl Uplink {
     /// A link to one of several fronts, tried in order; [`Uplink::wake`] begins.
-    ///
-    /// # Panics
-    /// If there are no fronts.
     #[must_use]
     pub fn new(config: UplinkConfig) -> Self {
-        assert!(config.fronts > 0, "a client needs at least one front");
+        let begin = State::Waiting { until: Instant::ZERO };
         Self {
             current: 0,
             failures: 0,
             rng: Rng::new(config.seed),
             busy_since: None,
-            state: State::Waiting { until: Instant::ZERO },
+            state: if config.fronts > 0 { begin } else { State::Closed },
             out: Outbox::default(),
             config,
         }

@@ -120,7 +120,7 @@ impl Stage {
                 self.sent.push(frame);
                 Some(PeerInput::Rtc(RtcEvent::Sent { conn, bytes }))
             }
-            PeerOutput::Rtc(_) => None,
+            PeerOutput::Rtc(_) | PeerOutput::Web(_) => None,
             PeerOutput::Disk(DiskCommand::Prepare { metainfo }) => {
                 let info_hash = metainfo.info_hash();
                 Some(PeerInput::Disk(DiskEvent::Prepared { info_hash, found: Ok(self.found.clone()) }))

@@ -121,7 +121,7 @@ def check_lines(out):
     last = lines[-1]
     assert last["event"] == "done", f"the last line is {last}"
     assert set(last) == {"event", "info_hash", "bytes_total", "bytes_from_disk", "bytes_from", "seconds"}, last
-    assert set(last["bytes_from"]) == {"worker", "peer"}, last
+    assert set(last["bytes_from"]) == {"worker", "peer", "http"}, last
     fetched = sum(last["bytes_from"].values())
     assert last["bytes_from_disk"] + fetched == last["bytes_total"], f"the sums are wrong: {last}"
     last["lines"] = lines

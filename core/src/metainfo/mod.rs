@@ -19,7 +19,7 @@ pub use build::MetainfoBuilder;
 pub use error::{MetainfoError, Problem};
 pub use parse::{MAX_FILES, MAX_PATH_DEPTH, MAX_PIECES, MAX_TOTAL_LENGTH, MAX_URLS};
 pub use recut::file_info_hash;
-pub use web_seed::web_seed_url;
+pub use web_seed::{web_seed_url, worker_of_web_seed};
 
 use crate::id::{ChunkId, Digest, InfoHash};
 use crate::merkle::{BLOCK_LEN, MAX_CHUNK_LEN, height_for, leaves, root};

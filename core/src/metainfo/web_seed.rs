@@ -20,6 +20,13 @@ pub fn web_seed_url(http: &str, info_hash: InfoHash) -> String {
     format!("{}/files/{info_hash}/", http.trim_end_matches('/'))
 }
 
+/// Where the worker serves HTTP whose web seed of this share that is, as [`web_seed_url`] writes it; `None` if it has
+/// another form.
+#[must_use]
+pub fn worker_of_web_seed(web_seed: &str, info_hash: InfoHash) -> Option<&str> {
+    web_seed.strip_suffix(&format!("/files/{info_hash}/"))
+}
+
 impl Metainfo {
     /// The bytes of the same `.ko` with `web_seed` after the web seeds that it has. All else is as it was, unknown keys
     /// included.

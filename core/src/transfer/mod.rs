@@ -30,6 +30,16 @@ pub enum SourceKind {
     Worker,
     /// Another peer.
     Peer,
+    /// An always-on worker, over HTTP.
+    Http,
+}
+
+impl SourceKind {
+    /// Whether it is a worker, reached in whichever way.
+    #[must_use]
+    pub const fn is_worker(self) -> bool {
+        matches!(self, Self::Worker | Self::Http)
+    }
 }
 
 /// What a source did wrong. Each is proof: it can't happen to one that keeps to the protocol and has good

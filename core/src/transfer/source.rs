@@ -150,7 +150,7 @@ impl Source {
     /// Notes that it turned a request down for a passing reason: leaves it alone for a while.
     pub(crate) fn pause(&mut self, now: Instant) {
         self.failures += 1;
-        self.paused_until = Some(now + self.backoff);
+        self.paused_until = self.paused_until.max(Some(now + self.backoff));
         self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
     }
 

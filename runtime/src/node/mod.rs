@@ -8,6 +8,7 @@ mod lanes;
 mod memory;
 pub mod peer;
 mod tasks;
+mod web;
 pub mod worker;
 
 use kollator_core::id::{Digest, PeerId};

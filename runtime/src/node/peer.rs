@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::lanes;
 use super::tasks::Tasks;
+use super::web::WebClient;
 use crate::blocking::Blocking;
 use crate::disk::Disk;
 use crate::driver::{self, Handle, Host};
@@ -31,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(3);
 pub struct PeerOptions {
     /// The machine's settings; its number of fronts is that of `fronts`.
     pub config: PeerConfig,
-    /// Where its fronts are, at least one.
+    /// Where its fronts are. With none, it asks only workers that are named to it, over HTTP.
     pub fronts: Vec<FrontUrl>,
     /// Its shares and downloads.
     pub disk: Disk,
@@ -78,6 +79,7 @@ impl PeerNode {
         let (events, told) = mpsc::unbounded_channel();
         let execute = move |command| disk.execute(command);
         let host = PeerHost {
+            web: WebClient::new(net.clone(), tasks.clone(), handle.sink(PeerInput::Web)),
             link: Link::new(net, fronts, handle.sink(PeerInput::Link)),
             transport,
             disk: lanes::start(&tasks, &blocking, execute, &handle.sink(PeerInput::Disk)),
@@ -131,6 +133,7 @@ impl PeerNode {
 struct PeerHost<N: Net, T> {
     link: Link<N>,
     transport: T,
+    web: WebClient<N>,
     disk: mpsc::UnboundedSender<DiskCommand>,
     events: mpsc::UnboundedSender<PeerEvent>,
 }
@@ -145,6 +148,7 @@ impl<N: Net, T: Transport> Host<Peer> for PeerHost<N, T> {
                     return ControlFlow::Break(());
                 }
             }
+            PeerOutput::Web(command) => self.web.execute(command),
             PeerOutput::Event(event) => {
                 tracing::debug!(?event);
                 // Nobody has to listen.

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 type Panic = Box<dyn Any + Send>;
 
@@ -23,14 +24,16 @@ impl Tasks {
         (Self(tx), Panics(rx))
     }
 
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// The task can be ended by what this returns.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let panics = self.0.clone();
-        tokio::spawn(async move {
+        let spawned = tokio::spawn(async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
                 // An error says that the node is gone already.
                 let _ = panics.send(panic);
             }
         });
+        spawned.abort_handle()
     }
 }
 

@@ -53,12 +53,13 @@ enum Line<'a> {
 struct BytesFrom {
     worker: u64,
     peer: u64,
+    http: u64,
 }
 
 impl BytesFrom {
     fn new(from: &BTreeMap<SourceKind, u64>) -> Self {
         let of = |kind| from.get(&kind).copied().unwrap_or_default();
-        Self { worker: of(SourceKind::Worker), peer: of(SourceKind::Peer) }
+        Self { worker: of(SourceKind::Worker), peer: of(SourceKind::Peer), http: of(SourceKind::Http) }
     }
 }
 
@@ -75,6 +76,7 @@ pub(crate) async fn run(network: &Network, download: Download) -> anyhow::Result
     let mut signals = Signals::listen()?;
     let target = Target::read(&download.target)?;
     let info_hash = target.info_hash();
+    let (http, workers) = (download.http(), download.workers);
     let disk = Disk::default();
     let options = OutputOptions {
         path: download.output,
@@ -83,9 +85,13 @@ pub(crate) async fn run(network: &Network, download: Download) -> anyhow::Result
         threads: node::cores(),
     };
     disk.expect(info_hash, options);
-    let (peer, mut events) = node::start(network, target.fronts(), disk.clone())?;
+    let others = if workers.is_empty() { network.fronts() } else { network.given_fronts().to_vec() };
+    let fronts = node::fronts(target.fronts(), others)?;
+    let (peer, mut events) = node::start(network, fronts, http, disk.clone())?;
     let order = if download.sequential { Order::Sequential } else { Order::RarestFirst };
     peer.command(Command::Download { info_hash, metainfo: target.metainfo(), order }).await?;
+    let workers = workers.into_iter().chain(target.workers()).collect();
+    peer.command(Command::AddWorkers { info_hash, workers }).await?;
 
     let mut show =
         Show { json: download.json, bar: words::bar("downloading", 0), begun, offline: words::Offline::default() };
@@ -168,19 +174,20 @@ impl Show {
                 self.line(&Line::Offline { reason })
             }
             PeerEvent::Metainfo { metainfo } => self.metainfo(metainfo),
-            PeerEvent::SourceUp { peer, kind } => {
+            PeerEvent::SourceUp { source, kind } => {
                 let kind = match kind {
                     SourceKind::Worker => "worker",
                     SourceKind::Peer => "peer",
+                    SourceKind::Http => "http",
                 };
-                self.line(&Line::SourceUp { peer: peer.to_string(), kind })
+                self.line(&Line::SourceUp { peer: source.to_string(), kind })
             }
-            PeerEvent::SourceDown { peer, reason } => {
-                self.line(&Line::SourceDown { peer: peer.to_string(), reason })
+            PeerEvent::SourceDown { source, reason } => {
+                self.line(&Line::SourceDown { peer: source.to_string(), reason })
             }
-            PeerEvent::Blamed { peer, offence } => {
-                self.say(&format!("cut off {peer}: {offence}"));
-                self.line(&Line::Blamed { peer: peer.to_string(), offence })
+            PeerEvent::Blamed { source, offence } => {
+                self.say(&format!("cut off {source}: {offence}"));
+                self.line(&Line::Blamed { peer: source.to_string(), offence })
             }
             PeerEvent::FrontComplained { message } => {
                 self.say(&format!("the front says: {message}"));
@@ -222,12 +229,13 @@ impl Show {
         let from = BytesFrom::new(&totals.from);
         let path = disk.output_path(info_hash).unwrap_or_default();
         words::say(&format!(
-            "{}: {} ({} from disk, {} from workers, {} from peers)",
+            "{}: {} ({} from disk, {} from workers, {} from peers, {} over HTTP)",
             path.display(),
             words::rate(totals.bytes_total, time),
             words::bytes(totals.from_disk),
             words::bytes(from.worker),
             words::bytes(from.peer),
+            words::bytes(from.http),
         ));
         self.line(&Line::Done {
             info_hash,

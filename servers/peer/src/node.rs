@@ -1,7 +1,7 @@
 //! A peer on the real network, for the commands that need one.
 
 use anyhow::Context as _;
-use kollator_core::node::peer::{PeerConfig, PeerEvent};
+use kollator_core::node::peer::{HttpUse, PeerConfig, PeerEvent};
 use kollator_runtime::blocking::Blocking;
 use kollator_runtime::disk::Disk;
 use kollator_runtime::link::FrontUrl;
@@ -18,26 +18,29 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
-/// Starts a peer that knows the fronts a share names, those first, and the configured ones.
-pub(crate) fn start(
-    network: &Network,
-    named: &[String],
-    disk: Disk,
-) -> anyhow::Result<(PeerNode, mpsc::UnboundedReceiver<PeerEvent>)> {
+/// The fronts that a share names, those first, and others.
+pub(crate) fn fronts(named: &[String], others: Vec<FrontUrl>) -> anyhow::Result<Vec<FrontUrl>> {
+    let named = named.iter().map(|url| FrontUrl::parse(url).context("the share's front"));
     let mut fronts: Vec<FrontUrl> = Vec::new();
-    for url in named {
-        let front = FrontUrl::parse(url).context("the share's front")?;
+    for front in named.chain(others.into_iter().map(Ok)) {
+        let front = front?;
         if !fronts.contains(&front) {
             fronts.push(front);
         }
     }
-    for front in &network.fronts {
-        if !fronts.contains(front) {
-            fronts.push(front.clone());
-        }
-    }
+    Ok(fronts)
+}
+
+/// Starts a peer that knows these fronts.
+pub(crate) fn start(
+    network: &Network,
+    fronts: Vec<FrontUrl>,
+    http: HttpUse,
+    disk: Disk,
+) -> anyhow::Result<(PeerNode, mpsc::UnboundedReceiver<PeerEvent>)> {
     let mut config = PeerConfig::new(random_id(), random_seed(), fronts.len());
     config.patience = network.patience();
+    config.http = http;
     let blocking = Blocking::threads(cores().clamp(2, 8));
     let options = PeerOptions { config, fronts, disk, blocking };
     PeerNode::start(options, TokioNet, |sink| WebRtc::new(RtcConfig::default(), sink)).context("WebRTC")

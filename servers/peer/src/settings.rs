@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use kollator_core::id::BadName;
 use kollator_core::metainfo::{DEFAULT_PIECE_LENGTH, MAX_PIECE_LENGTH, MIN_PIECE_LENGTH};
+use kollator_core::node::peer::{HttpUse, WorkerUrl};
 use kollator_runtime::link::FrontUrl;
+use kollator_runtime::net::origin::Origin;
 use kollator_servers::LogFormat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+
+/// The front that is asked if none is named.
+const USUAL_FRONT: &str = "http://localhost:8080";
 
 /// Share files with anyone who has the link; get them from whoever is nearest.
 ///
@@ -26,10 +32,11 @@ pub(crate) struct Settings {
 /// What concerns every command that uses the network.
 #[derive(Debug, Args)]
 pub(crate) struct Network {
-    /// Base URL of a front; repeated, or separated by commas, for several.
+    /// Base URL of a front; repeated, or separated by commas, for several [default: http://localhost:8080; none for a
+    /// download with --from].
     #[arg(long = "front", env = "KOLLATOR_FRONT", value_name = "URL", value_delimiter = ',', global = true,
-          default_value = "http://localhost:8080", value_parser = FrontUrl::parse)]
-    pub(crate) fronts: Vec<FrontUrl>,
+          value_parser = FrontUrl::parse)]
+    fronts: Vec<FrontUrl>,
     /// Seconds without any progress after which a command fails: no front, no source, no worker.
     #[arg(long, env = "KOLLATOR_TIMEOUT", value_name = "SECONDS", global = true, default_value_t = 15,
           value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -101,6 +108,17 @@ pub(crate) struct Download {
     /// Get the bytes in order rather than the rarest first.
     #[arg(long)]
     pub(crate) sequential: bool,
+    /// Base URL of a worker to ask over HTTP from the start, such as http://203.0.113.7:8081; repeated, or separated by
+    /// commas, for several. With it, no front is asked but those that --front or the link names.
+    #[arg(long = "from", value_name = "URL", value_delimiter = ',', value_parser = worker_url)]
+    pub(crate) workers: Vec<WorkerUrl>,
+    /// Only ask workers over HTTP; open no data channels. Without it, HTTP helps out where data channels do not come about
+    /// within 5 seconds, or are slow.
+    #[arg(long, conflicts_with = "no_http")]
+    pub(crate) http_only: bool,
+    /// Never ask workers over HTTP.
+    #[arg(long, conflicts_with = "workers")]
+    pub(crate) no_http: bool,
     /// Print what happens as JSON lines on standard output.
     #[arg(long)]
     pub(crate) json: bool,
@@ -110,6 +128,17 @@ pub(crate) struct Download {
     /// Succeed only once the download would survive a power cut. It survives the end of this program anyway.
     #[arg(long)]
     pub(crate) sync: bool,
+}
+
+impl Download {
+    /// How the user wants HTTP used.
+    pub(crate) const fn http(&self) -> HttpUse {
+        match (self.http_only, self.no_http) {
+            (true, _) => HttpUse::Only,
+            (_, true) => HttpUse::Never,
+            _ => HttpUse::Helping,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -128,9 +157,20 @@ impl Network {
         Duration::from_secs(self.timeout.into())
     }
 
-    /// The configured fronts as base URLs.
+    /// The fronts that were given, or the usual one.
+    pub(crate) fn fronts(&self) -> Vec<FrontUrl> {
+        let given = self.given_fronts();
+        if given.is_empty() { vec![FrontUrl::parse(USUAL_FRONT).expect("a front's URL")] } else { given.to_vec() }
+    }
+
+    /// The fronts that were given.
+    pub(crate) fn given_fronts(&self) -> &[FrontUrl] {
+        &self.fronts
+    }
+
+    /// The fronts as base URLs.
     pub(crate) fn base_urls(&self) -> Vec<String> {
-        self.fronts.iter().map(ToString::to_string).collect()
+        self.fronts().iter().map(ToString::to_string).collect()
     }
 
     pub(crate) fn start_logging(&self) -> anyhow::Result<()> {
@@ -141,6 +181,12 @@ impl Network {
         self.log_format.start(filter);
         Ok(())
     }
+}
+
+/// Reads the base URL of a worker.
+fn worker_url(text: &str) -> Result<WorkerUrl, String> {
+    Origin::parse(text).map_err(|error| error.to_string())?;
+    text.parse().map_err(|error: BadName| error.to_string())
 }
 
 /// Reads a number of bytes, perhaps with the unit `KiB` or `MiB`, that is a legal piece length.
@@ -189,8 +235,33 @@ mod tests {
             parse(&["kollator", "info", "x", "--front", "http://a:1,https://b", "--front", "http://c"]).unwrap(),
             ["http://a:1", "https://b", "http://c"]
         );
+        assert_eq!(parse(&["kollator", "info", "x"]).unwrap(), [USUAL_FRONT]);
         let wrong = parse(&["kollator", "--front", "ftp://a", "info", "x"]).unwrap_err();
         assert!(wrong.to_string().contains("ftp://a"), "{wrong}");
         assert_eq!(wrong.exit_code(), 2);
+    }
+
+    #[test]
+    fn workers_are_named_by_their_urls() {
+        let parse =
+            |args: &[&str]| match Settings::try_parse_from(["kollator", "download", "x"].iter().chain(args))?.verb
+            {
+                Verb::Download(download) => {
+                    let workers: Vec<String> = download.workers.iter().map(ToString::to_string).collect();
+                    Ok::<_, clap::Error>((workers, download.http()))
+                }
+                _ => panic!("a download was asked for"),
+            };
+        let named = ["http://a:1".to_owned(), "https://b/base".to_owned()];
+        let args = ["--from", "http://a:1/,https://b/base", "--http-only"];
+        assert_eq!(parse(&args).unwrap(), (named.to_vec(), HttpUse::Only));
+        assert_eq!(parse(&["--no-http"]).unwrap(), (Vec::new(), HttpUse::Never));
+        assert_eq!(parse(&[]).unwrap(), (Vec::new(), HttpUse::Helping));
+        for wrong in [["--from", "ftp://a"], ["--from", "http://a:0"], ["--from", "http://a/?x"], ["--from", ""]] {
+            let error = parse(&wrong).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{wrong:?}: {error}");
+        }
+        assert!(parse(&["--no-http", "--http-only"]).is_err());
+        assert!(parse(&["--no-http", "--from", "http://a"]).is_err());
     }
 }

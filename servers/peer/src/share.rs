@@ -3,7 +3,7 @@
 use anyhow::bail;
 use kollator_core::link::ShareRef;
 use kollator_core::metainfo::{Metainfo, web_seed_url};
-use kollator_core::node::peer::{Command, PeerEvent};
+use kollator_core::node::peer::{Command, HttpUse, PeerEvent};
 use kollator_runtime::disk::Disk;
 use kollator_runtime::node::peer::PeerNode;
 use tokio::sync::mpsc;
@@ -28,7 +28,7 @@ pub(crate) async fn run(network: &Network, share: Share) -> anyhow::Result<Ended
     }
     let disk = Disk::default();
     disk.offer(metainfo.clone(), hashed.source);
-    let (peer, mut events) = node::start(network, &[], disk)?;
+    let (peer, mut events) = node::start(network, network.fronts(), HttpUse::Never, disk)?;
     peer.command(Command::Share { metainfo: metainfo.clone(), upload: true }).await?;
     let stored = tokio::select! {
         stored = until_stored(&metainfo, &mut events) => stored,
@@ -81,8 +81,8 @@ async fn until_stored(
             PeerEvent::FrontComplained { message } => {
                 words::say_beside(&bar, &format!("the front says: {message}"))
             }
-            PeerEvent::Blamed { peer, offence } => {
-                words::say_beside(&bar, &format!("cut off {peer}: {offence}"));
+            PeerEvent::Blamed { source, offence } => {
+                words::say_beside(&bar, &format!("cut off {source}: {offence}"));
             }
             PeerEvent::Stored { bytes, .. } => bar.set_position(bytes),
             PeerEvent::Safe { http, .. } => {
@@ -116,7 +116,7 @@ async fn seed(
             event = events.recv() => match event {
                 Some(PeerEvent::Online { .. }) => offline.over(),
                 Some(PeerEvent::Offline { reason }) => offline.say(&hidden, &reason),
-                Some(PeerEvent::Blamed { peer, offence }) => words::say(&format!("cut off {peer}: {offence}")),
+                Some(PeerEvent::Blamed { source, offence }) => words::say(&format!("cut off {source}: {offence}")),
                 Some(PeerEvent::Failed { reason, .. }) => bail!("cannot go on seeding: {reason}"),
                 Some(_) => {}
                 None => bail!("the peer broke down"),

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use kollator_core::id::InfoHash;
 use kollator_core::link::ShareRef;
 use kollator_core::metainfo::Metainfo;
+use kollator_core::node::peer::WorkerUrl;
 use kollator_core::wire::frame::MAX_METAINFO;
 
 /// A share that was named.
@@ -46,6 +47,12 @@ impl Target {
             Self::Link(_) => None,
             Self::File(metainfo) => Some(Arc::clone(metainfo)),
         }
+    }
+
+    /// The workers that a link names as web seeds; those of a file are known to the peer.
+    pub(crate) fn workers(&self) -> Vec<WorkerUrl> {
+        let Self::Link(share) = self else { return Vec::new() };
+        share.web_seeds.iter().filter_map(|url| WorkerUrl::of_web_seed(url, share.info_hash)).collect()
     }
 
     /// Base URLs of the fronts it names.

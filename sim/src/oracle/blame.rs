@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kollator_core::id::{ChunkId, PeerId};
 use kollator_core::machine::Instant;
-use kollator_core::node::peer::{PeerEvent, PeerInput, PeerOutput};
+use kollator_core::node::peer::{PeerEvent, PeerInput, PeerOutput, SourceName};
 use kollator_core::node::worker::{WorkerEvent, WorkerInput, WorkerOutput};
 use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
 use kollator_core::wire::frame::{Frame, RequestId};
@@ -53,7 +53,7 @@ impl Oracle for Blame {
             Fact::PeerSaid(PeerOutput::Rtc(command)) | Fact::WorkerSaid(WorkerOutput::Rtc(command)) => {
                 self.said(node, command);
             }
-            Fact::PeerSaid(PeerOutput::Event(PeerEvent::Blamed { peer, offence }))
+            Fact::PeerSaid(PeerOutput::Event(PeerEvent::Blamed { source: SourceName::Node(peer), offence }))
             | Fact::WorkerSaid(WorkerOutput::Event(WorkerEvent::Blamed { peer, offence })) => {
                 let known = self.names.get(peer);
                 let fair = known.is_some_and(|liar| truth.nodes[*liar].liar || self.spoilt.contains(liar));

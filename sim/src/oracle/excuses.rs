@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kollator_core::id::PeerId;
 use kollator_core::node::io::LinkEvent;
-use kollator_core::node::peer::{PeerEvent, PeerInput, PeerOutput};
+use kollator_core::node::peer::{PeerEvent, PeerInput, PeerOutput, SourceName};
 use kollator_core::wire::signal::FromFront;
 
 use super::{Fact, Oracle, WorldEvent};
@@ -53,10 +53,10 @@ impl Excuses {
     fn said(&mut self, node: usize, said: &PeerEvent) -> Result<(), String> {
         let known = self.peers.entry(node).or_default();
         match said {
-            PeerEvent::SourceUp { peer, .. } => {
+            PeerEvent::SourceUp { source: SourceName::Node(peer), .. } => {
                 known.connected.insert(*peer);
             }
-            PeerEvent::SourceDown { peer, .. } => {
+            PeerEvent::SourceDown { source: SourceName::Node(peer), .. } => {
                 known.connected.remove(peer);
             }
             PeerEvent::Failed { reason, .. } if reason == EXCUSE => {

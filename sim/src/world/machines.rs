@@ -7,7 +7,7 @@ use std::time::Duration;
 use kollator_core::auth::SharedKey;
 use kollator_core::machine::{Instant, Machine};
 use kollator_core::node::front::{Front, FrontConfig};
-use kollator_core::node::peer::{Peer, PeerConfig};
+use kollator_core::node::peer::{HttpUse, Peer, PeerConfig};
 use kollator_core::node::worker::{Worker, WorkerConfig};
 
 use super::plant::{Plant, Planter};
@@ -108,6 +108,7 @@ impl World {
             }
             Kind::Peer => {
                 let mut config = PeerConfig::new(self.nodes[node].id, seed, 1);
+                config.http = HttpUse::Never;
                 config.max_buffered = plan.max_buffered;
                 if self.plant == Some(Plant::Greedy) {
                     config.max_buffered = u64::MAX / 2;

@@ -514,6 +514,7 @@ impl World {
                     PeerOutput::Link(command) => self.link_command(node, command),
                     PeerOutput::Rtc(command) => self.rtc_command(node, command),
                     PeerOutput::Disk(command) => self.disk_command(node, command),
+                    PeerOutput::Web(command) => unreachable!("nobody speaks HTTP in this world: {command:?}"),
                     PeerOutput::Event(event) => {
                         self.journal.trace.text(&event);
                         self.user_hears(node, &event);

@@ -136,9 +136,9 @@ impl Planter {
                 say(PeerOutput::Event(PeerEvent::Failed { info_hash, reason }));
             }
             (Plant::BlameHonest, up @ PeerOutput::Event(PeerEvent::SourceUp { .. })) => {
-                if let PeerOutput::Event(PeerEvent::SourceUp { peer, .. }) = &up {
+                if let PeerOutput::Event(PeerEvent::SourceUp { source, .. }) = &up {
                     let offence = "looks suspicious".into();
-                    say(PeerOutput::Event(PeerEvent::Blamed { peer: *peer, offence }));
+                    say(PeerOutput::Event(PeerEvent::Blamed { source: source.clone(), offence }));
                 }
                 say(up);
             }

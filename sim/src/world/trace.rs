@@ -1,7 +1,7 @@
 //! What of an event of a worker or a peer goes into the hash of a run.
 
 use kollator_core::node::io::{DiskEvent, LinkEvent};
-use kollator_core::node::peer::PeerInput;
+use kollator_core::node::peer::{PeerInput, WebEvent};
 use kollator_core::node::worker::WorkerInput;
 use kollator_core::rtc::RtcEvent;
 use kollator_core::store::{Outcome, PartData};
@@ -46,6 +46,13 @@ impl Trace {
                     self.bytes(data);
                 }
                 DiskEvent::Hashed { ticket, .. } => self.word(ticket.0),
+                other => self.text(other),
+            },
+            PeerInput::Web(event) => match event {
+                WebEvent::Data { id, data } => {
+                    self.word(id.0);
+                    self.bytes(data);
+                }
                 other => self.text(other),
             },
         }

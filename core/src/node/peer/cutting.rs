@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use super::layout::{Claims, Layout};
 use super::share::Job;
-use super::{Ask, Peer, SourceKind};
+use super::web::say;
+use super::{Ask, Peer};
 use crate::id::{ChunkId, Digest, InfoHash};
 use crate::machine::Instant;
 use crate::merkle::{BLOCK_LEN, ChunkLeaves, MAX_CHUNK_LEN, height_for};
@@ -182,6 +183,7 @@ impl Peer {
         share.sources = self.conns.len();
         let slots = share.layout.iter().flat_map(|layout| layout.slots.keys());
         let unseen = slots.copied().filter(|slot| own.wants(*slot)).collect();
+        share.ladder.rest(now, share.fetched());
         let cutting = Cutting { own, claims, unseen, some_seen: false, search: None, retry_at: now + RETRY };
         share.job = Job::Cutting(Box::new(cutting));
         let conns: Vec<ConnId> = self.conns.keys().copied().collect();
@@ -232,7 +234,7 @@ impl Peer {
         request: RequestId,
         reason: Reason,
     ) {
-        let is_worker = self.conns.get(&conn).is_some_and(|entry| entry.kind == SourceKind::Worker);
+        let is_worker = self.conns.get(&conn).is_some_and(|entry| entry.kind.is_worker());
         let metainfo = self.shares.get(&info_hash).and_then(|share| share.metainfo()).cloned();
         let (Some(cutting), Some(metainfo), true) = (self.cutting(info_hash), metainfo, is_worker) else { return };
         match reason {
@@ -294,7 +296,9 @@ impl Peer {
         cutting.retry_at = now + RETRY;
         let next = || super::next_ask(numbers, asks, Ask::Cut(info_hash));
         match fetch.part(request, total, offset, data, next) {
-            Ok(Fetched::More(frames)) => frames.into_iter().for_each(|frame| self.sessions.send(conn, frame)),
+            Ok(Fetched::More(frames)) => {
+                frames.into_iter().for_each(|frame| say(&mut self.sessions, &mut self.web, conn, frame));
+            }
             Ok(Fetched::Whole(metainfo)) => {
                 search.found(index, metainfo.pieces().iter().map(|piece| piece.chunk).collect());
                 self.search_on(now, info_hash);
@@ -317,7 +321,7 @@ impl Peer {
             super::next_ask(numbers, &mut entry.asks, ask)
         };
         while let Some(frame) = search.ask(&mut request) {
-            self.sessions.send(conn, frame);
+            say(&mut self.sessions, &mut self.web, conn, frame);
         }
         if search.is_over() {
             let found = std::mem::take(&mut search.found);

@@ -1,8 +1,10 @@
 //! What a peer is told and what it answers. Types only.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+pub use super::web::{WebAsk, WebCommand, WebEvent, WebId, WorkerUrl};
 use crate::id::{InfoHash, PeerId};
 use crate::metainfo::Metainfo;
 use crate::node::io::{DiskCommand, DiskEvent, LinkCommand, LinkEvent};
@@ -22,6 +24,8 @@ pub enum PeerInput {
     Rtc(RtcEvent),
     /// The disk answered.
     Disk(DiskEvent),
+    /// Something came over HTTP.
+    Web(WebEvent),
 }
 
 /// What a peer wants done.
@@ -33,6 +37,8 @@ pub enum PeerOutput {
     Rtc(RtcCommand),
     /// Of the disk.
     Disk(DiskCommand),
+    /// Of HTTP.
+    Web(WebCommand),
     /// To tell the user.
     Event(PeerEvent),
 }
@@ -49,6 +55,14 @@ pub enum Command {
         /// In which order.
         order: Order,
     },
+    /// Ask these workers over HTTP, too, for a share that is being downloaded, and at once. At most 64 are remembered for
+    /// each share.
+    AddWorkers {
+        /// Which.
+        info_hash: InfoHash,
+        /// Where they serve HTTP.
+        workers: Vec<WorkerUrl>,
+    },
     /// Offer a share whose content the disk has. With `upload`, also bring it to the assigned worker; that
     /// ends with [`PeerEvent::Safe`] or [`PeerEvent::Failed`].
     Share {
@@ -64,6 +78,24 @@ pub enum Command {
     },
     /// Leave every swarm and close every connection. Nothing else comes after the outputs of this.
     Shutdown,
+}
+
+/// Who a source is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceName {
+    /// A node, over a data channel.
+    Node(PeerId),
+    /// A worker, over HTTP.
+    Web(WorkerUrl),
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(peer) => peer.fmt(f),
+            Self::Web(url) => url.fmt(f),
+        }
+    }
 }
 
 /// What a peer tells its user.
@@ -92,21 +124,21 @@ pub enum PeerEvent {
     /// A source is connected.
     SourceUp {
         /// Who.
-        peer: PeerId,
+        source: SourceName,
         /// What it is.
         kind: SourceKind,
     },
     /// A source is gone.
     SourceDown {
         /// Who.
-        peer: PeerId,
+        source: SourceName,
         /// Why.
         reason: String,
     },
     /// A source lied or broke the protocol; it gets no more requests.
     Blamed {
         /// Who.
-        peer: PeerId,
+        source: SourceName,
         /// What it did.
         offence: String,
     },

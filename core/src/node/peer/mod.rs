@@ -8,12 +8,15 @@ mod cutting;
 mod io;
 mod layout;
 mod share;
+mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use self::io::*;
 use self::share::{Job, Share};
+pub use self::web::HttpUse;
+use self::web::Web;
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, Machine, Outbox, Rng, earliest};
 use crate::merkle::BLOCK_LEN;
@@ -46,8 +49,11 @@ pub struct PeerConfig {
     pub id: PeerId,
     /// Decides among equals.
     pub seed: u64,
-    /// How many fronts the driver can connect to, at least one.
+    /// How many fronts the driver can connect to. With none, only workers that the user or a `.ko` names are asked, over
+    /// HTTP.
     pub fronts: usize,
+    /// Whether workers are asked over HTTP.
+    pub http: HttpUse,
     /// A download or an upload without any progress for this long fails.
     pub patience: Duration,
     /// Most sessions at once.
@@ -68,6 +74,7 @@ impl PeerConfig {
             id,
             seed,
             fronts,
+            http: HttpUse::default(),
             patience: Duration::from_secs(30),
             max_sessions: 64,
             max_swarm_dials: 8,
@@ -118,7 +125,10 @@ pub struct Peer {
     /// Where a chunk that can be served is.
     holdings: BTreeMap<ChunkId, (InfoHash, Place)>,
     conns: BTreeMap<ConnId, Conn>,
+    web: Web,
     worker: Option<WorkerInfo>,
+    /// Where that serves HTTP.
+    worker_url: Option<WorkerUrl>,
     heartbeat: Duration,
     announce_at: Option<Instant>,
     redials: BTreeMap<PeerId, Redial>,
@@ -132,13 +142,11 @@ pub struct Peer {
 
 impl Peer {
     /// A peer that shares nothing yet.
-    ///
-    /// # Panics
-    /// If there are no fronts.
     #[must_use]
     pub fn new(config: PeerConfig) -> Self {
         let mut rng = Rng::new(config.seed);
-        let sessions = SessionsConfig { id: config.id, max_sessions: config.max_sessions };
+        let max_sessions = if config.http == HttpUse::Only { 0 } else { config.max_sessions };
+        let sessions = SessionsConfig { id: config.id, max_sessions };
         Self {
             uplink: Uplink::new(UplinkConfig::new(config.fronts, rng.next_u64())),
             sessions: Sessions::new(sessions, rng.next_u64() as u32),
@@ -148,7 +156,9 @@ impl Peer {
             last_lane: OWN_LANE,
             holdings: BTreeMap::new(),
             conns: BTreeMap::new(),
+            web: Web::default(),
             worker: None,
+            worker_url: None,
             heartbeat: Duration::from_secs(30),
             announce_at: None,
             redials: BTreeMap::new(),
@@ -177,7 +187,7 @@ impl Peer {
     /// Sessions that are up.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.conns.len()
+        self.conns.len() - self.web.len()
     }
 
     /// Bytes of blocks served to others so far.
@@ -191,6 +201,7 @@ impl Peer {
             Command::Download { info_hash, metainfo, order } => {
                 self.download(now, info_hash, metainfo, order);
             }
+            Command::AddWorkers { info_hash, workers } => self.add_workers(info_hash, workers),
             Command::Share { metainfo, upload } => self.share(now, metainfo, upload),
             Command::Stop { info_hash } => self.stop(info_hash),
             Command::Shutdown => self.shutdown(),
@@ -207,6 +218,7 @@ impl Peer {
             }
         }
         self.uplink.close();
+        self.shut_web();
         for conn in std::mem::take(&mut self.conns).into_keys() {
             // Nothing on its way is worth waiting for: who lacks an answer asks another.
             self.sessions.cut(conn);
@@ -224,6 +236,7 @@ impl Peer {
         self.uplink.wake(now);
         self.sessions.wake(now);
         self.wake_shares(now);
+        self.wake_web(now);
         if self.announce_at.is_some_and(|at| now >= at) {
             self.announce_all(now);
         }
@@ -243,6 +256,7 @@ impl Peer {
                 self.upload_output(now, output);
             }
             moved |= self.pump_shares(now);
+            moved |= self.pump_web(now);
             if !moved {
                 break;
             }
@@ -264,7 +278,7 @@ impl Peer {
                 UplinkOutput::Welcome(bootstrap) => {
                     self.offline = None;
                     self.heartbeat = Duration::from_secs(bootstrap.heartbeat_seconds.max(1).into());
-                    self.worker = bootstrap.worker;
+                    self.set_worker(bootstrap.worker);
                     if !bootstrap.ice_servers.is_empty() {
                         let servers = bootstrap.ice_servers;
                         self.out.push(PeerOutput::Rtc(RtcCommand::UseIceServers { servers }));
@@ -285,10 +299,15 @@ impl Peer {
         moved
     }
 
+    fn set_worker(&mut self, worker: Option<WorkerInfo>) {
+        self.worker_url = worker.as_ref().and_then(|worker| worker.http.parse().ok());
+        self.worker = worker;
+    }
+
     fn front_says(&mut self, now: Instant, message: FromFront) {
         match message {
             FromFront::Assign { worker } => {
-                self.worker = worker;
+                self.set_worker(worker);
                 self.meet_worker();
                 self.dial_wanted(now);
             }
@@ -335,7 +354,7 @@ impl Peer {
         self.redials.remove(&peer);
         self.upload.session_up(conn, frame_blocks);
         self.conns.insert(conn, Conn { kind, interests: BTreeSet::new(), asks: BTreeMap::new() });
-        self.out.push(PeerOutput::Event(PeerEvent::SourceUp { peer, kind }));
+        self.out.push(PeerOutput::Event(PeerEvent::SourceUp { source: SourceName::Node(peer), kind }));
         self.offer_session_to_shares(now, conn);
         self.meet_worker();
     }
@@ -351,12 +370,15 @@ impl Peer {
         if self.conns.remove(&conn).is_some() {
             self.upload.session_down(conn);
             self.take_session_from_shares(now, conn);
-            self.out.push(PeerOutput::Event(PeerEvent::SourceDown { peer, reason }));
+            self.out.push(PeerOutput::Event(PeerEvent::SourceDown { source: SourceName::Node(peer), reason }));
         }
     }
 
     /// Cuts a liar off for good.
     fn blame(&mut self, now: Instant, conn: ConnId, offence: String) {
+        if self.web.owns(conn) {
+            return self.ban_web(now, conn, offence);
+        }
         let Some(peer) = self.sessions.peer(conn) else { return };
         self.ban(peer, offence.clone());
         self.sessions.close(conn);
@@ -367,7 +389,7 @@ impl Peer {
         if self.banned.len() < MAX_BANNED {
             self.banned.insert(peer);
         }
-        self.out.push(PeerOutput::Event(PeerEvent::Blamed { peer, offence }));
+        self.out.push(PeerOutput::Event(PeerEvent::Blamed { source: SourceName::Node(peer), offence }));
     }
 
     fn frame(&mut self, now: Instant, conn: ConnId, frame: Frame) {
@@ -425,7 +447,7 @@ impl Peer {
                 self.cut_denied(now, conn, info_hash, request, reason);
             }
             // It may have the chunks all the same: of a share still being brought, or of another that is alike.
-            Some(Ask::List(info_hash)) if kind == SourceKind::Worker => {
+            Some(Ask::List(info_hash)) if kind.is_worker() => {
                 if let Some(Job::Downloading(download)) = self.shares.get_mut(&info_hash).map(|s| &mut s.job) {
                     download.source_has_all(now, conn);
                 }
@@ -597,6 +619,7 @@ impl Machine for Peer {
             PeerInput::Link(event) => self.uplink.event(now, event),
             PeerInput::Rtc(event) => self.sessions.rtc(now, event),
             PeerInput::Disk(event) => self.disk(now, event),
+            PeerInput::Web(event) => self.web_event(now, event),
         }
         if !self.closed {
             self.pump(now);
@@ -615,9 +638,14 @@ impl Machine for Peer {
         if self.closed {
             return None;
         }
-        let announce = self.announce_at.filter(|_| self.uplink.is_up());
         let shares = self.shares.values().map(|share| share.next_wake(self.config.patience));
-        let nodes = [self.uplink.next_wake(), self.sessions.next_wake(), announce, self.next_redial()];
+        let nodes = [
+            self.uplink.next_wake(),
+            self.sessions.next_wake(),
+            self.announce_at,
+            self.next_redial(),
+            self.next_web_wake(),
+        ];
         earliest(nodes.into_iter().chain(shares))
     }
 }

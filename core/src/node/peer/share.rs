@@ -9,9 +9,10 @@ use bytes::Bytes;
 use super::bringing::{Bringing, Say};
 use super::cutting::Cutting;
 use super::layout::{Claims, Layout, Slot};
+use super::web::{Ladder, Sight, say};
 use super::{
-    Ask, HUNGRY_ANNOUNCE, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, Totals, UPLOAD_LANE,
-    next_ask,
+    Ask, HUNGRY_ANNOUNCE, HttpUse, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, Totals,
+    UPLOAD_LANE, WorkerUrl, next_ask,
 };
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, earliest};
@@ -64,6 +65,11 @@ pub(super) struct Share {
     pub(super) bringing: Option<Bringing>,
     /// Others in its swarm.
     pub(super) swarm: BTreeSet<PeerId>,
+    /// Workers that the user named for it.
+    pub(super) named: BTreeSet<WorkerUrl>,
+    /// Workers that its `.ko` names.
+    pub(super) web_seeds: Vec<WorkerUrl>,
+    pub(super) ladder: Ladder,
     order: Order,
     lane: u8,
     /// Whether its `.ko` came from a worker, which then holds all its chunks.
@@ -110,8 +116,31 @@ impl Share {
         }
     }
 
+    /// Bytes that came from others.
+    pub(super) fn fetched(&self) -> u64 {
+        self.totals.from.values().sum()
+    }
+
+    /// How it looks to whoever decides whether to ask over HTTP.
+    pub(super) fn sight(&self, has_worker: bool) -> Sight {
+        let fetched = self.fetched();
+        let missing =
+            self.layout.as_ref().map(|_| self.totals.bytes_total.saturating_sub(self.totals.from_disk + fetched));
+        Sight { has_worker, fetched, missing }
+    }
+
+    /// Whoever was asked for its `.ko` is sending it.
+    pub(super) fn metainfo_coming(&mut self, now: Instant, conn: ConnId) {
+        if let Job::Finding { from: Some(asked), .. } = &mut self.job
+            && asked.conn == conn
+        {
+            asked.heard = now;
+            self.last_gain = now;
+        }
+    }
+
     pub(super) fn progress(&self) -> Progress {
-        let done = self.totals.from_disk + self.totals.from.values().sum::<u64>();
+        let done = self.totals.from_disk + self.fetched();
         Progress { totals: self.totals.clone(), bytes_done: done, sources: self.sources }
     }
 
@@ -186,6 +215,9 @@ impl Peer {
                     job: Job::Finding { from: None, denied: BTreeSet::new() },
                     bringing: None,
                     swarm: BTreeSet::new(),
+                    named: BTreeSet::new(),
+                    web_seeds: Vec::new(),
+                    ladder: Ladder::new(now, self.config.fronts == 0 || self.config.http == HttpUse::Only),
                     order,
                     lane,
                     is_kept: false,
@@ -224,7 +256,7 @@ impl Peer {
         }
         if let Job::Downloading(download) = share.job {
             for (conn, frame) in download.abandon() {
-                self.sessions.send(conn, frame);
+                say(&mut self.sessions, &mut self.web, conn, frame);
             }
         }
         self.uplink.send(&ToFront::Leave { info_hash });
@@ -249,7 +281,7 @@ impl Peer {
         if let Some(Share { job: Job::Finding { from, .. }, .. }) = self.shares.get_mut(&info_hash) {
             *from = Some(Asked { conn, fetch, heard: now });
         }
-        self.sessions.send(conn, frame);
+        say(&mut self.sessions, &mut self.web, conn, frame);
     }
 
     /// Who did not have a `.ko` may have it by now.
@@ -300,9 +332,11 @@ impl Peer {
         let (asks, numbers) = (&mut entry.asks, &mut self.next_request);
         let next = || next_ask(numbers, asks, Ask::Metainfo(info_hash));
         match asked.fetch.part(request, total, offset, data, next) {
-            Ok(Fetched::More(frames)) => frames.into_iter().for_each(|frame| self.sessions.send(conn, frame)),
+            Ok(Fetched::More(frames)) => {
+                frames.into_iter().for_each(|frame| say(&mut self.sessions, &mut self.web, conn, frame));
+            }
             Ok(Fetched::Whole(metainfo)) => {
-                share.is_kept = entry.kind == SourceKind::Worker;
+                share.is_kept = entry.kind.is_worker();
                 self.prepare(info_hash, Arc::new(metainfo));
             }
             Err(offence) => self.blame(now, conn, offence.to_string()),
@@ -313,6 +347,8 @@ impl Peer {
         let share = self.shares.get_mut(&info_hash).expect("the caller knows the share");
         share.job = Job::Preparing;
         share.totals.bytes_total = metainfo.total_length();
+        let web_seeds = metainfo.url_list().iter();
+        share.web_seeds = web_seeds.filter_map(|url| WorkerUrl::of_web_seed(url, info_hash)).collect();
         share.layout = Some(Layout::new(Arc::clone(&metainfo)));
         self.out.push(PeerOutput::Event(PeerEvent::Metainfo { metainfo: Arc::clone(&metainfo) }));
         self.out.push(PeerOutput::Disk(DiskCommand::Prepare { metainfo }));
@@ -368,6 +404,7 @@ impl Peer {
         let share = self.shares.get_mut(&info_hash).expect("the caller knows the share");
         download.wake(now);
         share.last_gain = now;
+        share.ladder.rest(now, share.fetched());
         share.job = Job::Downloading(download);
         self.drain_download(now, info_hash);
         let conns: Vec<ConnId> = self.conns.keys().copied().collect();
@@ -407,8 +444,14 @@ impl Peer {
     }
 
     pub(super) fn have(&mut self, now: Instant, conn: ConnId, info_hash: InfoHash, first: u32, bits: &Bytes) {
-        let Some(Share { job, layout: Some(layout), .. }) = self.shares.get_mut(&info_hash) else { return };
+        let Some(Share { layout: Some(layout), .. }) = self.shares.get(&info_hash) else { return };
         let there = layout.listed(first, bits);
+        self.has(now, conn, info_hash, there);
+    }
+
+    /// A source has these pieces; `None`: all of them.
+    pub(super) fn has(&mut self, now: Instant, conn: ConnId, info_hash: InfoHash, there: Option<Vec<u32>>) {
+        let Some(Share { job, .. }) = self.shares.get_mut(&info_hash) else { return };
         if let Job::Cutting(cutting) = job
             && cutting.seen(there.as_deref())
         {
@@ -439,7 +482,7 @@ impl Peer {
             };
             moved = true;
             match output {
-                DownloadOutput::Send { conn, frame } => self.sessions.send(conn, frame),
+                DownloadOutput::Send { conn, frame } => say(&mut self.sessions, &mut self.web, conn, frame),
                 DownloadOutput::Hash { ticket, data } => {
                     self.out.push(PeerOutput::Disk(DiskCommand::Hash { ticket, data }));
                 }
@@ -511,7 +554,7 @@ impl Peer {
 
     pub(super) fn ask_for_list(&mut self, conn: ConnId, info_hash: InfoHash) {
         let request = self.ask(conn, Ask::List(info_hash));
-        self.sessions.send(conn, Frame::ChunkList { request, info_hash });
+        say(&mut self.sessions, &mut self.web, conn, Frame::ChunkList { request, info_hash });
     }
 
     /// What is to be brought to a worker goes to ours as soon as there is a session with it. The one before may be
@@ -564,9 +607,15 @@ impl Peer {
         let (mut failed, mut stalled, mut recutting) = (Vec::new(), Vec::new(), Vec::new());
         for (info_hash, share) in &mut self.shares {
             if share.metainfo_stall().is_some_and(|at| now >= at)
-                && let Job::Finding { from: Some(asked), .. } = &share.job
+                && let Job::Finding { from: Some(asked), denied } = &mut share.job
             {
-                stalled.push((asked.conn, *info_hash));
+                let is_able = |conn: &ConnId| *conn != asked.conn && !denied.contains(conn);
+                // Over HTTP, asking again is beginning anew: only for another's sake.
+                if self.web.owns(asked.conn) && !self.conns.keys().any(is_able) {
+                    asked.heard = now;
+                } else {
+                    stalled.push((asked.conn, *info_hash));
+                }
             }
             match &mut share.job {
                 Job::Downloading(download) => download.wake(now),
@@ -591,7 +640,9 @@ impl Peer {
         }
         for (info_hash, sources) in failed {
             let Some(share) = self.shares.get(&info_hash) else { continue };
+            let alone = self.config.fronts == 0;
             let reason = match &self.offline {
+                _ if alone && sources == 0 => "no worker that was named can be reached".into(),
                 Some(reason) if sources == 0 => format!("no front can be reached: {reason}"),
                 _ if !self.uplink.is_up() && sources == 0 => "no front can be reached".into(),
                 _ if share.bringing.is_some() && sources == 0 => "no worker can be reached".into(),
@@ -601,6 +652,8 @@ impl Peer {
                 _ if share.totals.from.is_empty() => "nobody online has what is missing of this share".into(),
                 _ => "the sources stopped giving data".into(),
             };
+            let trouble = self.web.trouble().filter(|_| share.needs_sources());
+            let reason = trouble.map_or(reason.clone(), |trouble| format!("{reason} ({trouble})"));
             self.fail(info_hash, reason);
         }
     }

@@ -42,6 +42,7 @@ impl Worker {
             Ask::Blocks { chunk, first, count } => {
                 self.store.read(now, ticket, chunk, Part::Blocks { first, count });
             }
+            Ask::Leaves(chunk) => self.store.read(now, ticket, chunk, Part::Leaves),
             Ask::ClearCache => unreachable!("answered above"),
         }
     }
@@ -66,7 +67,7 @@ impl Worker {
                 self.asking.bytes += data.len() as u64;
                 Told::Blocks(data)
             }
-            PartData::Leaves(_) => unreachable!("only blocks can be asked for"),
+            PartData::Leaves(leaves) => Told::Leaves(leaves),
         });
         self.tell(id, result);
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::id::{ChunkId, InfoHash, PeerId};
+use crate::id::{ChunkId, Digest, InfoHash, PeerId};
 use crate::merkle::HashedBlocks;
 use crate::node::io::{LinkCommand, LinkEvent, Ticket};
 use crate::rtc::{RtcCommand, RtcEvent};
@@ -100,6 +100,8 @@ pub enum Ask {
         /// How many, at most [`MAX_ASK_BLOCKS`].
         count: u16,
     },
+    /// The leaf hashes of a chunk: [`Told::Leaves`].
+    Leaves(ChunkId),
     /// Empty the cache of whatever nobody is reading or writing: [`Told::Cleared`].
     ClearCache,
 }
@@ -113,6 +115,8 @@ pub enum Told {
     Has(bool),
     /// The bytes, verified.
     Blocks(Bytes),
+    /// The hashes, one a block, verified.
+    Leaves(Vec<Digest>),
     /// So many chunks are leaving the cache. They can be read all the same: they are stored for good.
     Cleared {
         /// How many.

@@ -191,6 +191,7 @@ impl Worker {
     /// If there are no fronts.
     #[must_use]
     pub fn new(config: WorkerConfig) -> Self {
+        assert!(config.fronts > 0, "a worker needs at least one front");
         let mut rng = Rng::new(config.seed);
         let sessions = SessionsConfig { id: config.id, max_sessions: config.max_sessions };
         let pull = DownloadConfig {

@@ -408,6 +408,13 @@ impl Download {
         self.fill(now);
     }
 
+    /// A source asks to be left alone for so long. What it owes is still owed.
+    pub fn source_busy(&mut self, now: Instant, conn: ConnId, wait: Duration) {
+        if let Some(source) = self.sources.get_mut(&conn) {
+            source.paused_until = source.paused_until.max(Some(now + wait));
+        }
+    }
+
     /// The driver hashed blocks. Unknown tickets (of chunks no longer wanted) are ignored.
     pub fn hashed(&mut self, now: Instant, ticket: Ticket, blocks: HashedBlocks) {
         let Some(pending) = self.pending.get_mut(&ticket) else { return };

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use kollator_core::id::ChunkId;
-use kollator_core::node::worker::AskError;
+use kollator_core::node::worker::{Ask, AskError, Told};
 use serde_json::json;
 
 use super::content::Content;
@@ -48,6 +48,25 @@ pub(super) async fn chunk(
 ) -> Result<Response, Refused> {
     let chunk = parse(&id).map_err(bad_request)?;
     Ok(shared.bodies.answer(&method, &headers, Content::Chunk(chunk)).await?)
+}
+
+/// `GET /chunks/{id}/hashes`: the leaf hashes of a chunk, one after the other.
+pub(super) async fn hashes(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let chunk = parse(&id).map_err(bad_request)?;
+    let leaves = match shared.asker.ask(Ask::Leaves(chunk)).await? {
+        Told::Leaves(leaves) => leaves,
+        other => unreachable!("leaf hashes were asked for, not {other:?}"),
+    };
+    let head = [
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    let bytes: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.0).collect();
+    Ok((head, bytes).into_response())
 }
 
 fn parse(id: &str) -> Result<ChunkId, String> {

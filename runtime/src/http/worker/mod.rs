@@ -142,6 +142,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(stats::metrics))
         .route("/chunks", get(chunks::list))
         .route("/chunks/{id}", get(chunks::chunk))
+        .route("/chunks/{id}/hashes", get(chunks::hashes))
         .route("/files/{info_hash}/{*path}", get(file))
         .route("/torrents/{name}", get(torrent))
         .layer(from_fn_with_state(shared.requests.clone(), limit::limit))
