@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,7 +21,9 @@ const PIECE: u32 = 4 * BLOCK_LEN;
 const LENGTH: u32 = 5 * PIECE + 2 * BLOCK_LEN + 77;
 
 fn content() -> Bytes {
-    (0..LENGTH).map(|i| (i / 5 % 251) as u8 ^ (i / BLOCK_LEN) as u8).collect()
+    static CONTENT: LazyLock<Bytes> =
+        LazyLock::new(|| (0..LENGTH).map(|i| (i / 5 % 251) as u8 ^ (i / BLOCK_LEN) as u8).collect());
+    CONTENT.clone()
 }
 
 fn metainfo() -> Metainfo {

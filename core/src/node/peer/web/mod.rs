@@ -201,7 +201,7 @@ impl Peer {
         if self.config.http == HttpUse::Never {
             return wanted;
         }
-        for share in self.shares.values().filter(|share| share.needs_sources()) {
+        for share in self.shares.values().filter(|share| share.needs_sources() || share.is_unsettled()) {
             wanted.extend(share.named.iter().cloned());
             if share.ladder.is_on_http() {
                 wanted.extend(self.worker_url.iter().cloned());

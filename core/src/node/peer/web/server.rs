@@ -62,6 +62,18 @@ struct Open {
     body: BytesMut,
 }
 
+impl Open {
+    /// Whether all that was asked for was handed on: then there is nothing to turn down any more.
+    fn is_settled(&self) -> bool {
+        match self.ask {
+            WebAsk::Blocks { chunk, first, count } => {
+                chunk.range_len(first, count).is_some_and(|length| self.came == length as usize)
+            }
+            WebAsk::Leaves { .. } | WebAsk::Metainfo { .. } | WebAsk::Kept { .. } => false,
+        }
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Server {
@@ -140,7 +152,7 @@ impl Server {
             WebEvent::End { id } => self.end(id),
             WebEvent::Failed { id, reason } => {
                 if let Some(open) = self.open.remove(&id) {
-                    self.fault(open.request, reason);
+                    self.fault(&open, reason);
                 }
             }
         }
@@ -237,16 +249,16 @@ impl Server {
         let Some(open) = self.open.get_mut(&id) else { return };
         let step = BLOCK_LEN as usize;
         let steps = open.came / step;
-        open.came += data.len();
         let most = match open.ask {
             WebAsk::Blocks { chunk, first, count } => chunk.range_len(first, count).unwrap_or_default() as usize,
             WebAsk::Leaves { chunk } => usize::from(chunk.blocks()) * LEAF,
             WebAsk::Metainfo { .. } => (MAX_METAINFO as usize).saturating_sub(kos - open.body.len()),
             WebAsk::Kept { .. } => 0,
         };
-        if !open.begun || open.came > most {
+        if !open.begun || open.came + data.len() > most {
             return self.give_up(id, "it sent more than was asked for");
         }
+        open.came += data.len();
         if open.came / step > steps {
             open.heard = now;
         }
@@ -268,19 +280,18 @@ impl Server {
     }
 
     fn end(&mut self, id: WebId) {
-        let Some(Open { request, ask, begun, came, body, .. }) = self.open.remove(&id) else { return };
-        let whole = match ask {
-            WebAsk::Blocks { chunk, first, count } => {
-                chunk.range_len(first, count).is_some_and(|length| came == length as usize)
-            }
-            WebAsk::Leaves { chunk } => came == usize::from(chunk.blocks()) * LEAF,
-            WebAsk::Metainfo { .. } => came > 0,
+        let Some(open) = self.open.remove(&id) else { return };
+        let is_whole = match open.ask {
+            WebAsk::Blocks { .. } => open.is_settled(),
+            WebAsk::Leaves { chunk } => open.came == usize::from(chunk.blocks()) * LEAF,
+            WebAsk::Metainfo { .. } => open.came > 0,
             WebAsk::Kept { .. } => true,
         };
-        if !begun || !whole {
-            return self.fault(request, "it sent less than was asked for".into());
+        if !open.begun || !is_whole {
+            return self.fault(&open, "it sent less than was asked for".into());
         }
         self.gave();
+        let Open { request, ask, body, .. } = open;
         match ask {
             WebAsk::Leaves { .. } => {
                 let leaves = body.as_chunks::<LEAF>().0.iter().copied().map(Digest).collect();
@@ -311,18 +322,18 @@ impl Server {
     fn give_up(&mut self, id: WebId, why: &str) {
         if let Some(open) = self.open.remove(&id) {
             self.out.push(Said::Cancel(id));
-            self.fault(open.request, why.to_owned());
+            self.fault(&open, why.to_owned());
         }
     }
 
     /// A request came to nothing.
-    fn fault(&mut self, request: RequestId, why: String) {
+    fn fault(&mut self, open: &Open, why: String) {
         self.faults += 1;
-        self.out.push(if self.is_proven && self.faults < MAX_FAULTS {
-            Said::Frame(Frame::Reject { request, reason: Reason::Busy })
-        } else {
-            Said::Down(why)
-        });
+        if !self.is_proven || self.faults >= MAX_FAULTS {
+            self.out.push(Said::Down(why));
+        } else if !open.is_settled() {
+            self.out.push(Said::Frame(Frame::Reject { request: open.request, reason: Reason::Busy }));
+        }
     }
 }
 
