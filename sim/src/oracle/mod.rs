@@ -27,6 +27,7 @@ mod ring;
 mod runs;
 mod served;
 mod spin;
+mod web;
 mod written;
 
 pub(crate) use excuses::EXCUSE;
@@ -126,6 +127,7 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::<durable::Durable>::default(),
         Box::<excuses::Excuses>::default(),
         Box::<served::Served>::default(),
+        Box::<web::Web>::default(),
         Box::<spin::Spin>::default(),
         Box::<leaks::Leaks>::default(),
         Box::<liveness::Liveness>::default(),

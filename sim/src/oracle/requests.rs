@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kollator_core::id::{ChunkId, Digest};
 use kollator_core::merkle::{BLOCK_LEN, sha256};
 use kollator_core::node::io::{DiskCommand, DiskEvent, Place};
-use kollator_core::node::peer::{PeerEvent, PeerInput, PeerOutput};
+use kollator_core::node::peer::{PeerEvent, PeerInput, PeerOutput, WebAsk, WebCommand, WebEvent, WebId};
 use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
 use kollator_core::wire::frame::{Frame, RequestId};
 
@@ -32,6 +32,10 @@ struct Node {
     downloads: BTreeMap<usize, Wanted>,
     /// Blocks that came.
     came: BTreeSet<Block>,
+    /// Bytes that came over HTTP, of requests whose blocks are not all there.
+    bodies: BTreeMap<WebId, usize>,
+    /// It asked over HTTP: what it has decided to ask, and is not seen here before it is sent, may be the last.
+    is_on_http: bool,
 }
 
 #[derive(Default)]
@@ -85,14 +89,27 @@ impl Oracle for Requests {
                 let lost: Vec<_> = node.open.keys().filter(|(on, _)| on == conn).copied().collect();
                 lost.into_iter().for_each(|request| node.give_up(request));
             }
+            Fact::PeerSaid(PeerOutput::Web(WebCommand::Request {
+                id,
+                ask: WebAsk::Blocks { chunk, first, count },
+                ..
+            })) => {
+                node.is_on_http = true;
+                node.ask(over_http(*id), *chunk, *first..first + count, truth)?;
+                node.keeps_within(truth.nodes[event.node].max_buffered * truth.shares.len() as u64)?;
+            }
+            Fact::PeerSaid(PeerOutput::Web(WebCommand::Cancel { id }))
+            | Fact::PeerHeard(PeerInput::Web(WebEvent::End { id } | WebEvent::Failed { id, .. })) => {
+                node.give_up(over_http(*id));
+            }
+            Fact::PeerHeard(PeerInput::Web(WebEvent::Head { id, status, .. })) if *status >= 300 => {
+                node.give_up(over_http(*id));
+            }
+            Fact::PeerHeard(PeerInput::Web(WebEvent::Data { id, data })) => node.came_over_http(*id, data.len()),
             Fact::PeerSaid(PeerOutput::Rtc(RtcCommand::Send { conn, frame })) => match frame {
                 Frame::ChunkRequest { request, chunk, first, count } => {
                     node.ask((*conn, *request), *chunk, *first..first + count, truth)?;
-                    let limit = truth.nodes[event.node].max_buffered * truth.shares.len() as u64;
-                    let in_flight = node.in_flight();
-                    if in_flight > limit {
-                        return Err(format!("{in_flight} bytes in flight, allowed are {limit}"));
-                    }
+                    node.keeps_within(truth.nodes[event.node].max_buffered * truth.shares.len() as u64)?;
                 }
                 Frame::Cancel { request } => node.give_up((*conn, *request)),
                 _ => {}
@@ -118,7 +135,35 @@ impl Oracle for Requests {
     }
 }
 
+/// How a request over HTTP stands among the others.
+const fn over_http(id: WebId) -> (ConnId, RequestId) {
+    (ConnId(u64::MAX), id.0 as RequestId)
+}
+
 impl Node {
+    fn keeps_within(&self, limit: u64) -> Result<(), String> {
+        let in_flight = self.in_flight();
+        if in_flight > limit {
+            return Err(format!("{in_flight} bytes in flight, allowed are {limit}"));
+        }
+        Ok(())
+    }
+
+    /// Bytes of a body came: the first blocks that were asked for are there.
+    fn came_over_http(&mut self, id: WebId, bytes: usize) {
+        let Some(open) = self.open.get_mut(&over_http(id)) else { return };
+        let body = self.bodies.entry(id).or_default();
+        *body += bytes;
+        // The last block of a chunk may be shorter; until the end of the body it counts as missing.
+        while *body >= BLOCK_LEN as usize
+            && let Some(block) = open.pop_first()
+        {
+            *body -= BLOCK_LEN as usize;
+            self.downloads.values_mut().for_each(|wanted| _ = wanted.missing.remove(&block));
+            self.came.insert(block);
+        }
+    }
+
     fn ask(
         &mut self,
         request: (ConnId, RequestId),
@@ -139,7 +184,7 @@ impl Node {
         let end_game = self.downloads.get(&share).is_none_or(|wanted| wanted.unasked.is_empty());
         for block in blocks.clone() {
             let wanted = (chunk, block);
-            if alone && !end_game && self.open.values().any(|open| open.contains(&wanted)) {
+            if alone && !end_game && !self.is_on_http && self.open.values().any(|open| open.contains(&wanted)) {
                 return Err(format!("asked for block {block} of {chunk:?} a second time, before the end game"));
             }
         }

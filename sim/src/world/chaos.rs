@@ -175,6 +175,7 @@ impl World {
             self.observe(node, &Fact::Crashed);
             self.link_crash(node, power_cut);
             self.rtc_crash(node);
+            self.web_crash(node, power_cut);
         }
         if self.truth.nodes[node].kind == Kind::Peer && self.strikes(FaultKind::DiskWiped) {
             self.disk_wipe(node);

@@ -68,6 +68,20 @@ kinds! {
         LieJunk = "lie: junk frame",
         /// A liar takes a request and never answers.
         LieStall = "lie: never answers",
+        /// An answer over HTTP is reset in the middle.
+        WebReset = "HTTP: reset",
+        /// An answer over HTTP ends too early, and well.
+        WebTruncated = "HTTP: body too short",
+        /// An answer over HTTP goes on after its end.
+        WebTooLong = "HTTP: body too long",
+        /// An answer over HTTP never ends.
+        WebStall = "HTTP: stalled",
+        /// A worker has no time for a request over HTTP.
+        WebBusy = "HTTP: busy",
+        /// A worker does not find what it has, over HTTP.
+        WebMissing = "HTTP: not found",
+        /// A liar flips a byte of what it sends over HTTP.
+        WebLie = "HTTP: wrong bytes",
         /// A node's connections are slow.
         SlowNode = "slow node",
         /// A stranger sends junk to the front.

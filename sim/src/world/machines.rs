@@ -7,7 +7,7 @@ use std::time::Duration;
 use kollator_core::auth::SharedKey;
 use kollator_core::machine::{Instant, Machine};
 use kollator_core::node::front::{Front, FrontConfig};
-use kollator_core::node::peer::{HttpUse, Peer, PeerConfig};
+use kollator_core::node::peer::{Peer, PeerConfig};
 use kollator_core::node::worker::{Worker, WorkerConfig};
 
 use super::plant::{Plant, Planter};
@@ -96,7 +96,7 @@ impl World {
             }
             Kind::Worker => {
                 let (id, name) = (self.nodes[node].id, format!("worker-{node}"));
-                let http = format!("http://{}:8081", self.truth.address(node));
+                let http = self.truth.worker_url(node).to_string();
                 let mut config = WorkerConfig::new(id, name, http, key, self.unix_ms(), seed);
                 config.capacity = plan.capacity;
                 config.max_sessions = plan.max_sessions;
@@ -107,8 +107,8 @@ impl World {
                 NodeMachine::Worker(Box::new(worker))
             }
             Kind::Peer => {
-                let mut config = PeerConfig::new(self.nodes[node].id, seed, 1);
-                config.http = HttpUse::Never;
+                let mut config = PeerConfig::new(self.nodes[node].id, seed, plan.fronts);
+                config.http = plan.http;
                 config.max_buffered = plan.max_buffered;
                 if self.plant == Some(Plant::Greedy) {
                     config.max_buffered = u64::MAX / 2;

@@ -38,6 +38,7 @@ mod rtc;
 mod share;
 mod trace;
 mod users;
+mod web;
 
 pub use faults::FaultKind;
 pub use plan::{Kind, NodePlan};
@@ -148,6 +149,7 @@ enum Event {
         life: u32,
         effect: Effect,
     },
+    Web(web::Step),
     /// A process ends in the middle of a write.
     Tear {
         node: usize,
@@ -252,6 +254,9 @@ struct World {
     halves: BTreeMap<End, Half>,
     pairs: BTreeMap<u64, Pair>,
     next_pair: u64,
+    /// Requests over HTTP.
+    exchanges: BTreeMap<u64, web::Exchange>,
+    next_exchange: u64,
     next_rogue: u64,
     overheard: rogue::Overheard,
     backing: Backing,
@@ -332,6 +337,8 @@ impl World {
             halves: BTreeMap::new(),
             pairs: BTreeMap::new(),
             next_pair: 1,
+            exchanges: BTreeMap::new(),
+            next_exchange: 1,
             next_rogue: 0,
             overheard: None,
             backing: Backing::default(),
@@ -386,6 +393,7 @@ impl World {
             Event::Rtc(step) => self.rtc_step(step),
             Event::Disk { node, life, command } => self.disk_step(node, life, command),
             Event::Store { node, life, effect } => self.store_step(node, life, effect),
+            Event::Web(step) => self.web_step(step),
             Event::Tear { node, life } => {
                 if self.nodes[node].life == life {
                     self.crash_for_a_while(node, false);
@@ -504,7 +512,7 @@ impl World {
                     WorkerOutput::Store(effect) => self.store_command(node, effect),
                     WorkerOutput::Hash { ticket, data } => self.hash_command(node, ticket, data),
                     WorkerOutput::Event(event) => self.journal.trace.text(&event),
-                    WorkerOutput::Told { .. } => unreachable!("nobody speaks HTTP in this world"),
+                    WorkerOutput::Told { id, result } => self.web_told(node, id, result),
                     WorkerOutput::Drained => {}
                 }
             }
@@ -514,7 +522,7 @@ impl World {
                     PeerOutput::Link(command) => self.link_command(node, command),
                     PeerOutput::Rtc(command) => self.rtc_command(node, command),
                     PeerOutput::Disk(command) => self.disk_command(node, command),
-                    PeerOutput::Web(command) => unreachable!("nobody speaks HTTP in this world: {command:?}"),
+                    PeerOutput::Web(command) => self.web_command(node, command),
                     PeerOutput::Event(event) => {
                         self.journal.trace.text(&event);
                         self.user_hears(node, &event);

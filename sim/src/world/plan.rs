@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use kollator_core::machine::{Instant, Rng};
-use kollator_core::node::peer::Order;
+use kollator_core::node::peer::{HttpUse, Order};
 
 use super::faults::FaultKind;
 use super::share::{self, Share};
@@ -37,6 +37,12 @@ pub struct NodePlan {
     pub cache_bytes: u64,
     /// Most bytes a peer's downloads may have in flight, each.
     pub max_buffered: u64,
+    /// How many fronts a peer knows: none or the one there is.
+    pub fronts: usize,
+    /// Whether a peer asks workers over HTTP.
+    pub http: HttpUse,
+    /// Whether its user names all workers to a peer.
+    pub(super) knows_workers: bool,
     /// Bytes a second its connections carry, each way.
     pub(super) bandwidth: u64,
 }
@@ -59,6 +65,14 @@ pub(super) enum Want {
     Share { upload: bool },
     /// Get it.
     Download { order: Order, has_metainfo: bool },
+}
+
+impl NodePlan {
+    /// Whether this peer has nothing but HTTP.
+    #[must_use]
+    pub const fn is_on_http_only(&self) -> bool {
+        self.fronts == 0 || matches!(self.http, HttpUse::Only)
+    }
 }
 
 impl Want {
@@ -103,22 +117,28 @@ pub(super) struct Plan {
 }
 
 /// The lies a node may tell.
-const LIES: [FaultKind; 6] = [
+const LIES: [FaultKind; 7] = [
     FaultKind::LieData,
     FaultKind::LieHashes,
     FaultKind::LieMetainfo,
     FaultKind::LieOther,
     FaultKind::LieJunk,
     FaultKind::LieStall,
+    FaultKind::WebLie,
 ];
 
 impl Plan {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         let faults = faults(rng);
-        let nodes = nodes(rng, &faults);
+        let mut nodes = nodes(rng, &faults);
         let peers: Vec<usize> = (0..nodes.len()).filter(|node| nodes[*node].kind == Kind::Peer).collect();
         let (shares, tasks) = shares_and_tasks(rng, &nodes, &peers);
-        Self { nodes, shares, tasks, settings: settings(rng), faults }
+        let settings = settings(rng);
+        for peer in peers {
+            let only_fetches = tasks.iter().all(|task| task.peer != peer || !matches!(task.want, Want::Share { .. }));
+            ways(rng, &mut nodes[peer], only_fetches);
+        }
+        Self { nodes, shares, tasks, settings, faults }
     }
 }
 
@@ -153,10 +173,24 @@ fn nodes(rng: &mut Rng, faults: &FaultSet<FaultKind>) -> Vec<NodePlan> {
                 max_sessions: if crowded { (peers as usize).div_ceil(workers as usize) + 1 } else { 1200 },
                 cache_bytes: [40 << 10, 200 << 10, 300 << 20][rng.below(3) as usize],
                 max_buffered: [64 << 10, 256 << 10, 24 << 20][rng.below(3) as usize],
+                fronts: 1,
+                http: HttpUse::Helping,
+                knows_workers: false,
                 bandwidth: if slow { full / 40 } else { full },
             }
         })
         .collect()
+}
+
+/// Which ways a peer has to others.
+fn ways(rng: &mut Rng, peer: &mut NodePlan, only_fetches: bool) {
+    (peer.http, peer.knows_workers, peer.fronts) = match rng.below(8) {
+        0 if only_fetches => (HttpUse::Helping, true, 0),
+        1 if only_fetches => (HttpUse::Only, rng.one_in(2), 1),
+        2 => (HttpUse::Helping, true, 1),
+        3 => (HttpUse::Never, false, 1),
+        _ => (HttpUse::Helping, false, 1),
+    };
 }
 
 fn shares_and_tasks(rng: &mut Rng, nodes: &[NodePlan], peers: &[usize]) -> (Vec<Share>, Vec<TaskPlan>) {

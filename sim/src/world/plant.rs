@@ -8,7 +8,7 @@ use kollator_core::machine::Instant;
 use kollator_core::merkle::BLOCK_LEN;
 use kollator_core::node::front::{ClientId, FrontOutput};
 use kollator_core::node::io::{DiskCommand, Place};
-use kollator_core::node::peer::{PeerEvent, PeerOutput, Totals};
+use kollator_core::node::peer::{PeerEvent, PeerOutput, SourceName, Totals, WebCommand, WebId};
 use kollator_core::node::worker::{WorkerInput, WorkerOutput};
 use kollator_core::rtc::{RtcCommand, RtcEvent};
 use kollator_core::wire::frame::Frame;
@@ -60,6 +60,12 @@ kinds! {
         LeakConnection = &["leaks"],
         /// A peer's requests for blocks are never sent.
         LostRequest = &["liveness"],
+        /// A peer sends every request over HTTP many times.
+        FloodWeb = &["web"],
+        /// A peer forgives workers that lie over HTTP.
+        ForgiveWebLiar = &["web"],
+        /// A peer's requests over HTTP are never sent.
+        LostWebRequest = &["liveness"],
     }
 }
 
@@ -129,7 +135,20 @@ impl Planter {
             (Plant::SilentComplete, PeerOutput::Event(PeerEvent::Completed { .. }))
             | (Plant::ForgiveLiar, PeerOutput::Event(PeerEvent::Blamed { .. }))
             | (Plant::LeakConnection, PeerOutput::Rtc(RtcCommand::Close { .. }))
-            | (Plant::LostRequest, PeerOutput::Rtc(RtcCommand::Send { frame: Frame::ChunkRequest { .. }, .. })) => {
+            | (Plant::LostRequest, PeerOutput::Rtc(RtcCommand::Send { frame: Frame::ChunkRequest { .. }, .. }))
+            | (Plant::LostWebRequest, PeerOutput::Web(WebCommand::Request { .. }))
+            | (
+                Plant::ForgiveWebLiar,
+                PeerOutput::Event(
+                    PeerEvent::Blamed { source: SourceName::Web(_), .. }
+                    | PeerEvent::SourceDown { source: SourceName::Web(_), .. },
+                ),
+            ) => {}
+            (Plant::FloodWeb, PeerOutput::Web(WebCommand::Request { id, worker, ask })) => {
+                for copy in 0..5 {
+                    let (id, worker) = (WebId(id.0 * 5 + copy), worker.clone());
+                    say(PeerOutput::Web(WebCommand::Request { id, worker, ask }));
+                }
             }
             (Plant::FalseExcuse, PeerOutput::Event(PeerEvent::Failed { info_hash, .. })) => {
                 let reason = EXCUSE.into();

@@ -52,7 +52,12 @@ impl World {
                 Command::Download { info_hash, metainfo: has_metainfo.then_some(metainfo), order }
             }
         };
+        let fetches = matches!(command, Command::Download { .. });
         self.hear(peer, Input::Peer(PeerInput::Command(command)));
+        if fetches && self.truth.nodes[peer].knows_workers && self.nodes[peer].life == life {
+            let workers = self.truth.of(Kind::Worker).into_iter().map(|worker| self.truth.worker_url(worker)).collect();
+            self.hear(peer, Input::Peer(PeerInput::Command(Command::AddWorkers { info_hash, workers })));
+        }
     }
 
     /// A user hears from the peer.
@@ -104,6 +109,9 @@ impl World {
             // One in pieces that nobody has is found only where workers keep what it was made of.
             let original = self.truth.shares[task.plan.share].recut_of;
             let findable = original.is_none_or(|share| reliable && self.kept[share]);
+            // Over HTTP there are workers only.
+            let on_http = !upload && self.truth.nodes[task.plan.peer].is_on_http_only();
+            let findable = findable && (!on_http || reliable && self.kept[original.unwrap_or(task.plan.share)]);
             !task.done && !shunned && (reliable || !upload) && findable
         })
     }
