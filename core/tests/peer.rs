@@ -9,7 +9,9 @@ use kollator_core::machine::{Instant, Machine};
 use kollator_core::merkle::{self, HashedBlocks};
 use kollator_core::metainfo::{Metainfo, MetainfoBuilder, piece_root};
 use kollator_core::node::io::{Claim, DiskCommand, DiskEvent, LinkCommand, LinkEvent, Place};
-use kollator_core::node::peer::{Command, Order, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput};
+use kollator_core::node::peer::{
+    Command, Order, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput, WebCommand,
+};
 use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
 use kollator_core::wire::frame::{Frame, Hello, RequestId, VERSION};
 use kollator_core::wire::signal::{Bootstrap, FromFront, Signal, ToFront, WorkerInfo};
@@ -38,6 +40,7 @@ struct Stage {
     /// How many offers it made, of which each was described at once.
     offers: usize,
     events: Vec<PeerEvent>,
+    web: Vec<WebCommand>,
     /// What the disk finds when it prepares a download.
     found: Vec<Claim>,
 }
@@ -53,6 +56,7 @@ impl Stage {
             sent: Vec::new(),
             offers: 0,
             events: Vec::new(),
+            web: Vec::new(),
             found: Vec::new(),
         };
         stage.tell(PeerInput::Wake);
@@ -120,7 +124,11 @@ impl Stage {
                 self.sent.push(frame);
                 Some(PeerInput::Rtc(RtcEvent::Sent { conn, bytes }))
             }
-            PeerOutput::Rtc(_) | PeerOutput::Web(_) => None,
+            PeerOutput::Rtc(_) => None,
+            PeerOutput::Web(command) => {
+                self.web.push(command);
+                None
+            }
             PeerOutput::Disk(DiskCommand::Prepare { metainfo }) => {
                 let info_hash = metainfo.info_hash();
                 Some(PeerInput::Disk(DiskEvent::Prepared { info_hash, found: Ok(self.found.clone()) }))
@@ -311,4 +319,34 @@ fn an_offer_that_nobody_answers_is_made_again() {
         assert!(stage.now < end, "{} offers in 10 s", stage.offers);
         stage.tell(PeerInput::Wake);
     }
+}
+
+/// Whom a download asks over HTTP within so many seconds, and when first. Its only session has all of the share and
+/// gives nothing.
+fn asked_over_http(is_worker: bool, seconds: u64) -> Option<(Duration, String)> {
+    let (metainfo, mut stage) = (metainfo(), Stage::new());
+    let (name, http) = ("worker-1".into(), "http://192.0.2.1:8081".into());
+    let peer = if is_worker { OTHER } else { PeerId(Digest([9; 32])) };
+    stage.front(&FromFront::Assign { worker: Some(WorkerInfo { name, peer, http }) });
+    let begun = stage.now;
+    stage.download(&metainfo);
+    while stage.web.is_empty() {
+        stage.now = stage.peer.next_wake().expect("it watches its download");
+        if stage.now.since(begun) > Duration::from_secs(seconds) {
+            return None;
+        }
+        stage.tell(PeerInput::Wake);
+    }
+    match &stage.web[0] {
+        WebCommand::Request { worker, .. } => Some((stage.now.since(begun), worker.to_string())),
+        WebCommand::Cancel { .. } => panic!("nothing was requested"),
+    }
+}
+
+#[test]
+fn a_download_takes_to_http_where_data_channels_do_not_serve_it() {
+    let (five, url) = (Duration::from_secs(5), "http://192.0.2.1:8081".to_owned());
+    assert_eq!(asked_over_http(false, 8), Some((five, url.clone())), "no data channel to its worker");
+    assert_eq!(asked_over_http(true, 8), Some((five, url)), "one that gives nothing");
+    assert_eq!(asked_over_http(true, 4), None, "data channels come first");
 }

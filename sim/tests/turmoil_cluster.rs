@@ -11,7 +11,7 @@ use std::time::Duration;
 use kollator_core::machine::Rng;
 use kollator_core::metainfo::Metainfo;
 use kollator_sim::turmoil::hosts::{Client, Network, power_off, power_on};
-use kollator_sim::turmoil::repeat;
+use kollator_sim::turmoil::{Udp, repeat};
 use kollator_sim::turmoil::seeded::seeds;
 use kollator_sim::turmoil::watch::{Health, Watch, attend};
 
@@ -103,7 +103,7 @@ impl Story {
     fn client(&mut self, name: &str, fronts: Vec<&'static str>) -> Client {
         self.hosts.push(name.to_owned());
         self.next_peer += 1;
-        Client { host: name.to_owned(), number: self.next_peer, fronts }
+        Client { host: name.to_owned(), number: self.next_peer, fronts, udp: Udp::default() }
     }
 
     /// Somebody who knows these fronts begins to fetch the file.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kollator_core::machine::Rng;
 use kollator_sim::turmoil::hosts::{Client, Network, power_off, power_on};
-use kollator_sim::turmoil::repeat;
+use kollator_sim::turmoil::{Udp, repeat};
 use kollator_sim::turmoil::seeded::seeds;
 
 const FILE_LEN: usize = 2 << 20;
@@ -58,7 +58,7 @@ fn end(sim: &mut turmoil::Sim<'_>, trouble: Trouble) {
 }
 
 fn client(host: &str, number: u8) -> Client {
-    Client { host: host.to_owned(), number, fronts: FRONTS.to_vec() }
+    Client { host: host.to_owned(), number, fronts: FRONTS.to_vec(), udp: Udp::default() }
 }
 
 fn world(seed: u64, trouble: Trouble, dir: &Path) {

@@ -12,7 +12,7 @@ use kollator_runtime::event::{EventSink, EventStream};
 use kollator_runtime::net::Net;
 use kollator_runtime::rtc::{Transport, WebRtc};
 use kollator_sim::turmoil::seeded::{builder, seeds};
-use kollator_sim::turmoil::{SimNet, repeat, rtc_config};
+use kollator_sim::turmoil::{SimNet, Udp, repeat, rtc_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use turmoil::net::TcpStream;
 
@@ -25,7 +25,7 @@ type Failure = Box<dyn std::error::Error>;
 
 fn transport(host: &str) -> Result<(WebRtc, EventStream<RtcEvent>), Failure> {
     let (sink, events) = EventSink::channel(64);
-    Ok((WebRtc::new(rtc_config(host), sink)?, events))
+    Ok((WebRtc::new(rtc_config(host, Udp::default()), sink)?, events))
 }
 
 async fn tell(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {

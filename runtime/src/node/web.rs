@@ -211,3 +211,183 @@ async fn skip(mut body: Incoming, most: usize) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kollator_core::id::{ChunkId, Digest, InfoHash};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::event::EventStream;
+    use crate::net::TokioNet;
+
+    const SHARE: InfoHash = InfoHash(Digest([7; 32]));
+
+    /// A server whose answers are written down; what it heard and how often it was connected to.
+    struct Stage {
+        client: WebClient<TokioNet>,
+        events: EventStream<WebEvent>,
+        worker: WorkerUrl,
+        connections: Arc<AtomicUsize>,
+        heard: Arc<Mutex<Vec<String>>>,
+        next: u64,
+    }
+
+    impl Stage {
+        /// Its server closes a connection after so many answers, if it is not closed before.
+        async fn new(answers_a_connection: usize, answer: impl Fn(&str) -> Vec<u8> + Clone + Send + 'static) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let addr: SocketAddr = listener.local_addr().expect("bound");
+            let (connections, heard) = (Arc::new(AtomicUsize::new(0)), Arc::<Mutex<Vec<String>>>::default());
+            let (count, log) = (connections.clone(), heard.clone());
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    tokio::spawn(attend(stream, answers_a_connection, answer.clone(), log.clone()));
+                }
+            });
+            let (sink, events) = EventSink::channel(64);
+            let client = WebClient::new(TokioNet, Tasks::new().0, sink);
+            let worker = format!("http://{addr}/base/").parse().expect("a URL");
+            Self { client, events, worker, connections, heard, next: 0 }
+        }
+
+        fn request(&mut self, ask: WebAsk) -> WebId {
+            self.next += 1;
+            let (id, worker) = (WebId(self.next), self.worker.clone());
+            self.client.execute(WebCommand::Request { id, worker, ask });
+            id
+        }
+
+        /// All that comes of a request: status and body.
+        async fn get(&mut self, ask: WebAsk) -> Result<(u16, Vec<Bytes>), String> {
+            let asked = self.request(ask);
+            let (mut seen, mut parts) = (0, Vec::new());
+            loop {
+                let event = self.events.recv().await.expect("the client is there");
+                assert_eq!(event.id(), asked);
+                match event {
+                    WebEvent::Head { status, .. } if ask.is_head() || status >= 300 => return Ok((status, parts)),
+                    WebEvent::Head { status, .. } => seen = status,
+                    WebEvent::Data { data, .. } => parts.push(data),
+                    WebEvent::End { .. } => return Ok((seen, parts)),
+                    WebEvent::Failed { reason, .. } => return Err(reason),
+                }
+            }
+        }
+    }
+
+    async fn attend(
+        mut stream: TcpStream,
+        answers: usize,
+        answer: impl Fn(&str) -> Vec<u8>,
+        heard: Arc<Mutex<Vec<String>>>,
+    ) {
+        for _ in 0..answers {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => return heard.lock().unwrap().push("closed".to_owned()),
+                }
+            }
+            let head = String::from_utf8(head).expect("ASCII");
+            heard.lock().unwrap().push(head.clone());
+            if stream.write_all(&answer(&head)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(status: &str, body: &[u8]) -> Vec<u8> {
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), body].concat()
+    }
+
+    fn blocks() -> (WebAsk, Vec<u8>) {
+        let length = 5 * BLOCK_LEN + 100;
+        let chunk = ChunkId::new(Digest([3; 32]), length, 3).expect("legal");
+        let data: Vec<u8> = (0..length).map(|i| (i % 253) as u8).collect();
+        (WebAsk::Blocks { chunk, first: 2, count: 4 }, data[2 * BLOCK_LEN as usize..].to_vec())
+    }
+
+    #[tokio::test]
+    async fn connections_are_kept_and_replaced_when_the_server_closes_them() {
+        let mut stage = Stage::new(2, |_| answer("200 OK", b"a .ko")).await;
+        for _ in 0..5 {
+            let (status, parts) = stage.get(WebAsk::Metainfo { info_hash: SHARE }).await.expect("an answer");
+            assert_eq!((status, parts.concat()), (200, b"a .ko".to_vec()));
+        }
+        assert_eq!(stage.connections.load(Ordering::Relaxed), 3);
+        let heard = stage.heard.lock().unwrap();
+        assert!(heard[0].starts_with(&format!("GET /base/torrents/{SHARE}.ko HTTP/1.1\r\n")), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_comes_in_whole_blocks() {
+        let (ask, body) = blocks();
+        let sent = body.clone();
+        let mut stage = Stage::new(1, move |_| answer("206 Partial Content", &sent)).await;
+        let (status, parts) = stage.get(ask).await.expect("an answer");
+        assert_eq!((status, parts.concat()), (206, body));
+        let (last, others) = parts.split_last().expect("some parts");
+        assert!(others.iter().all(|part| part.len() % BLOCK_LEN as usize == 0) && last.len() == 100);
+        let heard = stage.heard.lock().unwrap();
+        assert!(heard[0].contains("\r\nrange: bytes=32768-82019\r\n"), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_or_redirected_is_told_and_not_followed() {
+        for (status, code) in [("404 Not Found", 404), ("302 Found", 302), ("503 Service Unavailable", 503)] {
+            let head = format!(
+                "HTTP/1.1 {status}\r\nlocation: http://127.0.0.1:1/\r\nretry-after: 7\r\ncontent-length: 3\r\n\r\nno\n"
+            );
+            let mut stage = Stage::new(9, move |_| head.clone().into_bytes()).await;
+            let id = stage.request(WebAsk::Metainfo { info_hash: SHARE });
+            match stage.events.recv().await.expect("the client is there") {
+                WebEvent::Head { id: of, status, retry_after } => {
+                    assert_eq!((of, status, retry_after), (id, code, Some(Duration::from_secs(7))));
+                }
+                other => panic!("{other:?}"),
+            }
+            // The connection serves again once the answer nobody wanted is read.
+            assert_eq!(stage.get(WebAsk::Kept { info_hash: SHARE }).await.expect("an answer").0, code);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_given_up_is_heard_of_no_more() {
+        let (ask, body) = blocks();
+        // More is promised than is sent.
+        let head = format!("HTTP/1.1 206 Partial Content\r\ncontent-length: {}\r\n\r\n", body.len() + 1);
+        let sent = [head.as_bytes(), &body[..]].concat();
+        let mut stage = Stage::new(2, move |_| sent.clone()).await;
+        let id = stage.request(ask);
+        for _ in 0..2 {
+            assert_eq!(stage.events.recv().await.expect("the client is there").id(), id);
+        }
+        stage.client.execute(WebCommand::Cancel { id });
+        while !stage.heard.lock().unwrap().contains(&"closed".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+        let next = stage.request(ask);
+        assert_eq!(stage.events.recv().await.expect("the client is there").id(), next);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_has_failed() {
+        let mut stage = Stage::new(1, |_| b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_vec()).await;
+        let failed = stage.get(WebAsk::Metainfo { info_hash: SHARE }).await.expect_err("half an answer");
+        assert!(failed.starts_with("the answer broke off"), "{failed}");
+        let mut stage = Stage::new(1, |_| b"this is not HTTP\r\n\r\n".to_vec()).await;
+        let failed = stage.get(WebAsk::Metainfo { info_hash: SHARE }).await.expect_err("no answer");
+        assert!(failed.starts_with("no answer"), "{failed}");
+        stage.worker = "http://127.0.0.1:1".parse().expect("a URL");
+        let failed = stage.get(WebAsk::Metainfo { info_hash: SHARE }).await.expect_err("nobody there");
+        assert!(failed.starts_with("cannot connect"), "{failed}");
+    }
+}

@@ -89,12 +89,9 @@ impl Oracle for Requests {
                 let lost: Vec<_> = node.open.keys().filter(|(on, _)| on == conn).copied().collect();
                 lost.into_iter().for_each(|request| node.give_up(request));
             }
-            Fact::PeerSaid(PeerOutput::Web(WebCommand::Request {
-                id,
-                ask: WebAsk::Blocks { chunk, first, count },
-                ..
-            })) => {
+            Fact::PeerSaid(PeerOutput::Web(WebCommand::Request { id, ask, .. })) => {
                 node.is_on_http = true;
+                let WebAsk::Blocks { chunk, first, count } = ask else { return Ok(()) };
                 node.ask(over_http(*id), *chunk, *first..first + count, truth)?;
                 node.keeps_within(truth.nodes[event.node].max_buffered * truth.shares.len() as u64)?;
             }
@@ -105,7 +102,7 @@ impl Oracle for Requests {
             Fact::PeerHeard(PeerInput::Web(WebEvent::Head { id, status, .. })) if *status >= 300 => {
                 node.give_up(over_http(*id));
             }
-            Fact::PeerHeard(PeerInput::Web(WebEvent::Data { id, data })) => node.came_over_http(*id, data.len()),
+            Fact::PeerHeard(PeerInput::Web(WebEvent::Data { id, data })) => node.came_over_http(*id, data.len(), truth),
             Fact::PeerSaid(PeerOutput::Rtc(RtcCommand::Send { conn, frame })) => match frame {
                 Frame::ChunkRequest { request, chunk, first, count } => {
                     node.ask((*conn, *request), *chunk, *first..first + count, truth)?;
@@ -150,15 +147,17 @@ impl Node {
     }
 
     /// Bytes of a body came: the first blocks that were asked for are there.
-    fn came_over_http(&mut self, id: WebId, bytes: usize) {
+    fn came_over_http(&mut self, id: WebId, bytes: usize, truth: &Truth) {
         let Some(open) = self.open.get_mut(&over_http(id)) else { return };
         let body = self.bodies.entry(id).or_default();
         *body += bytes;
-        // The last block of a chunk may be shorter; until the end of the body it counts as missing.
-        while *body >= BLOCK_LEN as usize
-            && let Some(block) = open.pop_first()
+        while let Some((chunk, block)) = open.first().copied()
+            && let Some(data) = truth.range_of(chunk, block, 1)
+            && *body >= data.len()
         {
-            *body -= BLOCK_LEN as usize;
+            *body -= data.len();
+            let block = (chunk, block);
+            open.remove(&block);
             self.downloads.values_mut().for_each(|wanted| _ = wanted.missing.remove(&block));
             self.came.insert(block);
         }

@@ -33,8 +33,8 @@ struct Peer {
     liars: BTreeSet<WorkerUrl>,
     /// Blocks that came: a second copy may be thrown away unseen.
     came: BTreeSet<(ChunkId, u16)>,
-    /// When each worker told its first lie that nothing excuses the peer from noticing.
-    lies: BTreeMap<WorkerUrl, Instant>,
+    /// When each worker told its first lie that nothing excuses the peer from noticing, and about which chunk.
+    lies: BTreeMap<WorkerUrl, (Instant, ChunkId)>,
 }
 
 #[derive(Default)]
@@ -66,8 +66,8 @@ impl Oracle for Web {
                 peer.heard(event.at, heard, truth, is_known);
             }
             Fact::Rested { .. } => {
-                let late = |at: &Instant| event.at.since(*at) > NOTICED_WITHIN;
-                if let Some((worker, _)) = peer.lies.iter().find(|(_, at)| late(at)) {
+                let late = |(at, _): &(Instant, ChunkId)| event.at.since(*at) > NOTICED_WITHIN;
+                if let Some((worker, _)) = peer.lies.iter().find(|(_, lie)| late(lie)) {
                     return Err(format!("never noticed that {worker} lied"));
                 }
             }
@@ -106,13 +106,24 @@ impl Peer {
             }
             // What came from whoever failed is nobody's any more.
             PeerEvent::SourceDown { source: SourceName::Web(url), .. } => _ = self.lies.remove(url),
-            PeerEvent::Completed { .. } | PeerEvent::Failed { .. } => {
-                self.lies.clear();
-                self.came.clear();
+            PeerEvent::Completed { info_hash, .. } => {
+                // A wrong block keeps its chunk from being complete until it is noticed.
+                let holders = |chunk| truth.shares.iter().filter(move |share| share.has(chunk));
+                let own = |chunk| holders(chunk).all(|share| share.info_hash() == *info_hash);
+                if let Some((worker, _)) = self.lies.iter().find(|(_, (_, chunk))| own(*chunk)) {
+                    return Err(format!("has all of a share, and never noticed that {worker} lied"));
+                }
+                self.forget();
             }
+            PeerEvent::Failed { .. } => self.forget(),
             _ => {}
         }
         Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.lies.clear();
+        self.came.clear();
     }
 
     fn heard(&mut self, at: Instant, event: &WebEvent, truth: &Truth, is_known: bool) {
@@ -135,7 +146,7 @@ impl Peer {
                     let Some(right) = truth.range_of(chunk, first + block, 1) else { return };
                     let Some(got) = open.body.get(begin..begin + right.len()) else { return };
                     if self.came.insert((chunk, first + block)) && right != got && is_known {
-                        self.lies.entry(open.worker.clone()).or_insert(at);
+                        self.lies.entry(open.worker.clone()).or_insert((at, chunk));
                     }
                 }
             }

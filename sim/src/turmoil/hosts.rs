@@ -15,11 +15,12 @@ use kollator_core::id::{Digest, PeerId};
 use kollator_core::machine::Rng;
 use kollator_core::metainfo::Metainfo;
 use kollator_core::node::front::{ClusterConfig, Front, FrontConfig};
-use kollator_core::node::peer::{Command, Order, PeerConfig, PeerEvent};
+use kollator_core::node::peer::{Command, Order, PeerConfig, PeerEvent, Totals};
 use kollator_core::node::worker::WorkerConfig;
 use kollator_runtime::blocking::Blocking;
 use kollator_runtime::disk::{Disk, HashedShare, OutputOptions, ShareOptions, hash_share};
 use kollator_runtime::http::front::{Surroundings, serve, system_clock};
+use kollator_runtime::http::worker::{self, REQUESTS, WorkerHttp};
 use kollator_runtime::link::FrontUrl;
 use kollator_runtime::net::Net;
 use kollator_runtime::node::peer::{PeerNode, PeerOptions};
@@ -29,7 +30,7 @@ use kollator_runtime::state::State;
 use kollator_runtime::storage::{CacheDir, DirBacking, StoreDriver};
 use tokio::sync::mpsc;
 
-use super::{SimNet, rtc_config};
+use super::{SimNet, Udp, rtc_config};
 
 /// Why a host gave up.
 pub type Failure = Box<dyn Error>;
@@ -59,6 +60,8 @@ pub struct Client {
     pub number: u8,
     /// The hosts of its fronts, the first one first.
     pub fronts: Vec<&'static str>,
+    /// Its datagrams.
+    pub udp: Udp,
 }
 
 impl Network {
@@ -121,6 +124,15 @@ impl Network {
         let backing = DirBacking::open(self.dir.join("backing"), Blocking::Inline)?;
         let http = format!("http://{host}:{WORKER_PORT}");
         let id = name_of(number);
+        let listener = SimNet.bind(([0, 0, 0, 0], WORKER_PORT).into()).await?;
+        let served = WorkerHttp {
+            name: host.into(),
+            url: http.clone(),
+            key: key(),
+            unix_ms: system_clock,
+            requests: REQUESTS,
+            blocking: Blocking::Inline,
+        };
         let config = WorkerConfig::new(id, host.into(), http, key(), system_clock(), self.seed);
         let mut fronts: Vec<FrontUrl> = self.fronts.iter().map(|front| url(front)).collect();
         let first = usize::from(number) % fronts.len();
@@ -133,8 +145,13 @@ impl Network {
             blocking: Blocking::Inline,
             memory: || None,
         };
-        let mut node = WorkerNode::start(options, SimNet, |sink| WebRtc::new(rtc_config(host), sink))?;
-        node.broken_down().await;
+        let transport = |sink| WebRtc::new(rtc_config(host, Udp::default()), sink);
+        let mut node = WorkerNode::start(options, SimNet, transport)?;
+        let asker = node.asker().clone();
+        tokio::select! {
+            ended = worker::serve(listener, served, asker, std::future::pending()) => ended?,
+            () = node.broken_down() => {}
+        }
         Err("the worker broke down".into())
     }
 
@@ -159,7 +176,8 @@ impl Network {
         Ok(())
     }
 
-    /// Fetches a share into `output`, tells `progress` how many bytes there are, and leaves when it has all of it.
+    /// Fetches a share into `output`, tells `progress` how many bytes there are, and leaves when it has all of it: from
+    /// where.
     ///
     /// # Errors
     /// If the download fails, or somebody is blamed for it: here everybody is honest.
@@ -169,16 +187,16 @@ impl Network {
         metainfo: Arc<Metainfo>,
         output: PathBuf,
         progress: impl Fn(u64),
-    ) -> Result<(), Failure> {
+    ) -> Result<Totals, Failure> {
         let info_hash = metainfo.info_hash();
         let disk = Disk::default();
         disk.expect(info_hash, OutputOptions { path: Some(output), overwrite: false, sync: false, threads: 1 });
         let (node, mut events) = self.peer(&client, &disk)?;
         node.command(Command::Download { info_hash, metainfo: None, order: Order::RarestFirst }).await?;
-        loop {
+        let totals = loop {
             tokio::select! {
                 event = events.recv() => match event.ok_or("the fetcher broke down")? {
-                    PeerEvent::Completed { .. } => break,
+                    PeerEvent::Completed { totals, .. } => break totals,
                     PeerEvent::Failed { reason, .. } => return Err(reason.into()),
                     PeerEvent::Blamed { offence, .. } => {
                         return Err(format!("blamed the honest: {offence}").into());
@@ -191,9 +209,9 @@ impl Network {
                     }
                 }
             }
-        }
+        };
         node.shutdown().await;
-        Ok(())
+        Ok(totals)
     }
 
     fn peer(
@@ -207,7 +225,8 @@ impl Network {
             disk: disk.clone(),
             blocking: Blocking::Inline,
         };
-        Ok(PeerNode::start(options, SimNet, |sink| WebRtc::new(rtc_config(&client.host), sink))?)
+        let transport = |sink| WebRtc::new(rtc_config(&client.host, client.udp.clone()), sink);
+        Ok(PeerNode::start(options, SimNet, transport)?)
     }
 }
 

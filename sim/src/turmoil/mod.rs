@@ -13,4 +13,4 @@ pub mod seeded;
 pub mod watch;
 
 pub use self::net::SimNet;
-pub use self::rtc::{SimRuntime, rtc_config};
+pub use self::rtc::{SimRuntime, Udp, rtc_config};

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -29,24 +29,49 @@ const ALIAS: u8 = 127;
 /// Ports of a host's peer connections count up from here.
 const FIRST_PORT: u16 = 20_000;
 
-/// Transport settings for the simulated host named `host`, one port after the other.
+/// What becomes of a host's datagrams, to be changed while it runs. Nothing is lost at first.
+#[derive(Clone, Debug, Default)]
+pub struct Udp(Arc<Loss>);
+
+#[derive(Debug, Default)]
+struct Loss {
+    /// One datagram in so many is lost; 0: none.
+    one_in: AtomicU32,
+    passed: AtomicU32,
+}
+
+impl Udp {
+    /// From now on one datagram in `n` is lost, either way; with 1, all of them.
+    pub fn lose_one_in(&self, n: u32) {
+        self.0.one_in.store(n, Ordering::Relaxed);
+    }
+
+    fn loses(&self) -> bool {
+        let one_in = self.0.one_in.load(Ordering::Relaxed);
+        one_in > 0 && self.0.passed.fetch_add(1, Ordering::Relaxed).is_multiple_of(one_in)
+    }
+}
+
+/// Transport settings for the simulated host named `host`, one port after the other. `udp` has its datagrams.
 ///
 /// # Panics
 /// If the simulation has no IPv4 host of that name.
 #[must_use]
-pub fn rtc_config(host: &str) -> RtcConfig {
+pub fn rtc_config(host: &str, udp: Udp) -> RtcConfig {
     let IpAddr::V4(ip) = ::turmoil::lookup(host) else { panic!("{host} must be an IPv4 host") };
     let ports = AtomicU16::new(FIRST_PORT);
     let binding = Binding::each(move || {
         let port = ports.fetch_add(1, Ordering::Relaxed);
         vec![alias(SocketAddr::new(ip.into(), port))]
     });
-    RtcConfig { runtime: Arc::new(SimRuntime), binding, ..RtcConfig::default() }
+    RtcConfig { runtime: Arc::new(SimRuntime { udp }), binding, ..RtcConfig::default() }
 }
 
 /// Tasks, timers and sockets of the simulated host that uses it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SimRuntime;
+#[derive(Clone, Debug, Default)]
+pub struct SimRuntime {
+    udp: Udp,
+}
 
 impl Runtime for SimRuntime {
     fn spawn(&self, future: BoxFuture<'static, ()>) -> Box<dyn JoinHandle> {
@@ -60,7 +85,8 @@ impl Runtime for SimRuntime {
         let Poll::Ready(bound) = bind.poll(&mut Context::from_waker(Waker::noop())) else {
             return Err(io::Error::other("turmoil binds at once"));
         };
-        Ok(Arc::new(SimUdp { local, socket: Arc::new(bound?), readable: Mutex::new(None) }))
+        let udp = self.udp.clone();
+        Ok(Arc::new(SimUdp { local, socket: Arc::new(bound?), readable: Mutex::new(None), udp }))
     }
 
     fn wrap_tcp_listener(&self, _: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -131,6 +157,7 @@ struct SimUdp {
     local: SocketAddr,
     socket: Arc<UdpSocket>,
     readable: Mutex<Option<BoxFuture<'static, io::Result<()>>>>,
+    udp: Udp,
 }
 
 impl fmt::Debug for SimUdp {
@@ -145,8 +172,10 @@ impl AsyncUdpSocket for SimUdp {
     }
 
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        // What cannot be delivered is lost without a word, as on any network.
-        let _ = self.socket.try_send_to(transmit.contents, unalias(transmit.destination));
+        if !self.udp.loses() {
+            // What cannot be delivered is lost without a word, as on any network.
+            let _ = self.socket.try_send_to(transmit.contents, unalias(transmit.destination));
+        }
         Poll::Ready(Ok(transmit.contents.len()))
     }
 
@@ -168,6 +197,9 @@ impl AsyncUdpSocket for SimUdp {
                 *readable = None;
             }
             if let Ok((len, from)) = self.socket.try_recv_from(buf) {
+                if self.udp.loses() {
+                    continue;
+                }
                 *meta = RecvMeta::default();
                 meta.addr = alias(from);
                 meta.len = len;

@@ -297,7 +297,7 @@ impl Peer {
         let next = || super::next_ask(numbers, asks, Ask::Cut(info_hash));
         match fetch.part(request, total, offset, data, next) {
             Ok(Fetched::More(frames)) => {
-                frames.into_iter().for_each(|frame| say(&mut self.sessions, &mut self.web, conn, frame));
+                frames.into_iter().for_each(|frame| say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame));
             }
             Ok(Fetched::Whole(metainfo)) => {
                 search.found(index, metainfo.pieces().iter().map(|piece| piece.chunk).collect());
@@ -321,7 +321,7 @@ impl Peer {
             super::next_ask(numbers, &mut entry.asks, ask)
         };
         while let Some(frame) = search.ask(&mut request) {
-            say(&mut self.sessions, &mut self.web, conn, frame);
+            say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame);
         }
         if search.is_over() {
             let found = std::mem::take(&mut search.found);

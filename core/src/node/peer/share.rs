@@ -256,7 +256,7 @@ impl Peer {
         }
         if let Job::Downloading(download) = share.job {
             for (conn, frame) in download.abandon() {
-                say(&mut self.sessions, &mut self.web, conn, frame);
+                say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame);
             }
         }
         self.uplink.send(&ToFront::Leave { info_hash });
@@ -281,7 +281,7 @@ impl Peer {
         if let Some(Share { job: Job::Finding { from, .. }, .. }) = self.shares.get_mut(&info_hash) {
             *from = Some(Asked { conn, fetch, heard: now });
         }
-        say(&mut self.sessions, &mut self.web, conn, frame);
+        say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame);
     }
 
     /// Who did not have a `.ko` may have it by now.
@@ -333,7 +333,7 @@ impl Peer {
         let next = || next_ask(numbers, asks, Ask::Metainfo(info_hash));
         match asked.fetch.part(request, total, offset, data, next) {
             Ok(Fetched::More(frames)) => {
-                frames.into_iter().for_each(|frame| say(&mut self.sessions, &mut self.web, conn, frame));
+                frames.into_iter().for_each(|frame| say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame));
             }
             Ok(Fetched::Whole(metainfo)) => {
                 share.is_kept = entry.kind.is_worker();
@@ -482,7 +482,7 @@ impl Peer {
             };
             moved = true;
             match output {
-                DownloadOutput::Send { conn, frame } => say(&mut self.sessions, &mut self.web, conn, frame),
+                DownloadOutput::Send { conn, frame } => say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame),
                 DownloadOutput::Hash { ticket, data } => {
                     self.out.push(PeerOutput::Disk(DiskCommand::Hash { ticket, data }));
                 }
@@ -554,7 +554,7 @@ impl Peer {
 
     pub(super) fn ask_for_list(&mut self, conn: ConnId, info_hash: InfoHash) {
         let request = self.ask(conn, Ask::List(info_hash));
-        say(&mut self.sessions, &mut self.web, conn, Frame::ChunkList { request, info_hash });
+        say(&mut self.sessions, &mut self.web, &mut self.out, conn, Frame::ChunkList { request, info_hash });
     }
 
     /// What is to be brought to a worker goes to ours as soon as there is a session with it. The one before may be

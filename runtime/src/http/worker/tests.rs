@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use kollator_core::id::ChunkId;
-use kollator_core::merkle::VerifiedChunk;
+use kollator_core::id::{ChunkId, Digest};
+use kollator_core::merkle::{ChunkLeaves, VerifiedChunk};
 use kollator_core::metainfo::{MetainfoBuilder, piece_root};
 use kollator_core::node::worker::WorkerConfig;
 use kollator_core::store::Key;
@@ -207,6 +207,11 @@ async fn chunks_are_listed_once_cached_and_served_whether_or_not() {
         assert!(body == data[n * PIECE as usize..][..chunk.length() as usize]);
         let part = stage.ask("GET", &url, &[("Range", "bytes=-5")]).await;
         assert_eq!((part.status, &part.body[..]), (206, &body[body.len() - 5..]));
+        let hashes = stage.get(&format!("{url}/hashes")).await;
+        assert_eq!((hashes.status, hashes.header("content-type")), (200, "application/octet-stream"));
+        let (leaves, rest) = hashes.body.as_chunks();
+        let leaves: Vec<Digest> = leaves.iter().copied().map(Digest).collect();
+        assert!(rest.is_empty() && ChunkLeaves::prove(*chunk, leaves).is_some(), "{url}");
     }
     // Written to the cache behind the answer.
     let mut listed = stage.get("/chunks").await.json();
@@ -240,6 +245,8 @@ async fn what_is_not_there_or_not_right_is_refused_with_the_reason() {
         (format!("/torrents/{hash}"), 400, "`.ko`"),
         (format!("/chunks/{nowhere}"), 400, "ROOT.LENGTH.HEIGHT"),
         (format!("/chunks/{nowhere}.1.0"), 404, "not stored"),
+        (format!("/chunks/{nowhere}.1.0/hashes"), 404, "not stored"),
+        (format!("/chunks/{nowhere}/hashes"), 400, "ROOT.LENGTH.HEIGHT"),
         (format!("/chunks/{nowhere}.16777217.10"), 400, "ROOT.LENGTH.HEIGHT"),
         ("/chunks?limit=0".to_owned(), 400, "1 to 1000"),
     ] {

@@ -15,18 +15,18 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// What a look sees.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Sight {
+pub(in crate::node::peer) struct Sight {
     /// Whether there is a data channel to the worker that the front named.
-    pub(in super::super) has_worker: bool,
+    pub(in crate::node::peer) has_worker: bool,
     /// Bytes fetched so far.
-    pub(in super::super) fetched: u64,
+    pub(in crate::node::peer) fetched: u64,
     /// Bytes not on disk; `None` while nobody knows what the share holds.
-    pub(in super::super) missing: Option<u64>,
+    pub(in crate::node::peer) missing: Option<u64>,
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(in super::super) struct Ladder {
+pub(in crate::node::peer) struct Ladder {
     is_on_http: bool,
     since: Instant,
     fetched: u64,
@@ -34,27 +34,27 @@ pub(in super::super) struct Ladder {
 
 impl Ladder {
     /// `at_once`: there is nothing to wait for.
-    pub(in super::super) const fn new(now: Instant, at_once: bool) -> Self {
+    pub(in crate::node::peer) const fn new(now: Instant, at_once: bool) -> Self {
         Self { is_on_http: at_once, since: now, fetched: 0 }
     }
 
     /// Whether workers are to be asked over HTTP. Once begun, it goes on to the download's end.
-    pub(in super::super) const fn is_on_http(&self) -> bool {
+    pub(in crate::node::peer) const fn is_on_http(&self) -> bool {
         self.is_on_http
     }
 
     /// The clock begins anew: what was done so far was not fetching.
-    pub(in super::super) const fn rest(&mut self, now: Instant, fetched: u64) {
+    pub(in crate::node::peer) const fn rest(&mut self, now: Instant, fetched: u64) {
         (self.since, self.fetched) = (now, fetched);
     }
 
     /// When to look next.
-    pub(in super::super) fn next_look(&self) -> Option<Instant> {
+    pub(in crate::node::peer) fn next_look(&self) -> Option<Instant> {
         (!self.is_on_http).then(|| self.since + LOOK_EVERY)
     }
 
     /// Looks, if it is time.
-    pub(in super::super) fn look(&mut self, now: Instant, sight: Sight) {
+    pub(in crate::node::peer) fn look(&mut self, now: Instant, sight: Sight) {
         if self.next_look().is_none_or(|at| now < at) {
             return;
         }

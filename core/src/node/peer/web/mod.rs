@@ -14,7 +14,7 @@ use self::server::{Said, Server};
 use super::share::{Job, Share};
 use super::{Conn, MAX_BANNED, Peer, PeerEvent, PeerOutput, REDIAL, SourceKind, SourceName};
 use crate::id::InfoHash;
-use crate::machine::{Instant, earliest};
+use crate::machine::{Instant, Outbox, earliest};
 use crate::rtc::ConnId;
 use crate::session::Sessions;
 use crate::wire::frame::{Frame, RequestId};
@@ -88,9 +88,19 @@ impl Web {
 }
 
 /// Hands a frame to whatever carries `conn`.
-pub(super) fn say(sessions: &mut Sessions, web: &mut Web, conn: ConnId, frame: Frame) {
+pub(super) fn say(
+    sessions: &mut Sessions,
+    web: &mut Web,
+    out: &mut Outbox<PeerOutput>,
+    conn: ConnId,
+    frame: Frame,
+) {
     match web.up.get_mut(&conn) {
-        Some(up) => up.server.frame(frame),
+        Some(up) => {
+            if let Some(id) = up.server.frame(frame) {
+                out.push(PeerOutput::Web(WebCommand::Cancel { id }));
+            }
+        }
         None => sessions.send(conn, frame),
     }
 }
@@ -143,10 +153,15 @@ impl Peer {
         let conns: Vec<ConnId> = self.web.up.keys().copied().collect();
         for conn in conns {
             while let Some(up) = self.web.up.get_mut(&conn) {
-                up.server.pump(now, &mut self.web.next_id);
-                let Some(said) = up.server.poll() else { break };
+                if let Some(said) = up.server.poll() {
+                    self.server_said(now, conn, said);
+                } else if let Some((id, ask)) = up.server.next_request(now, &mut self.web.next_id) {
+                    let worker = up.url.clone();
+                    self.out.push(PeerOutput::Web(WebCommand::Request { id, worker, ask }));
+                } else {
+                    break;
+                }
                 moved = true;
-                self.server_said(now, conn, said);
             }
         }
         moved
@@ -236,10 +251,6 @@ impl Peer {
     fn server_said(&mut self, now: Instant, conn: ConnId, said: Said) {
         let Some(up) = self.web.up.get(&conn) else { return };
         match said {
-            Said::Request(id, ask) => {
-                let worker = up.url.clone();
-                self.out.push(PeerOutput::Web(WebCommand::Request { id, worker, ask }));
-            }
             Said::Cancel(id) => self.out.push(PeerOutput::Web(WebCommand::Cancel { id })),
             Said::Frame(frame) => self.frame(now, conn, frame),
             Said::Kept(request, info_hash) => self.web_keeps(now, conn, request, info_hash),

@@ -2,7 +2,7 @@
 //! not do is a fault here (an end too early or too late, silence, a status that makes no sense); whether the bytes are
 //! right is for others to judge. It never knows which share wants what.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -28,9 +28,7 @@ const LEAF: usize = size_of::<Digest>();
 /// What comes of frames and events.
 #[derive(Debug)]
 pub(super) enum Said {
-    /// Request this.
-    Request(WebId, WebAsk),
-    /// Give it up.
+    /// Give this up.
     Cancel(WebId),
     /// What a session would have said.
     Frame(Frame),
@@ -98,24 +96,18 @@ impl Server {
 
     /// Ends it: the requests that are to be given up.
     pub(super) fn close(mut self) -> impl Iterator<Item = WebId> {
-        let (mut given_up, mut unsent) = (BTreeSet::new(), BTreeSet::new());
-        given_up.extend(self.open.into_keys());
-        while let Some(said) = self.out.pop() {
-            match said {
-                Said::Request(id, _) => _ = unsent.insert(id),
-                Said::Cancel(id) => _ = given_up.insert(id),
-                _ => {}
-            }
-        }
-        given_up.into_iter().filter(move |id| !unsent.contains(id))
+        let said = std::iter::from_fn(move || self.out.pop());
+        let given_up = said.filter_map(|said| if let Said::Cancel(id) = said { Some(id) } else { None });
+        self.open.into_keys().chain(given_up)
     }
 
     pub(super) const fn is_proven(&self) -> bool {
         self.is_proven
     }
 
-    /// A frame for the session that it stands for. What an HTTP server has no answer to is dropped.
-    pub(super) fn frame(&mut self, frame: Frame) {
+    /// A frame for the session that it stands for. What an HTTP server has no answer to is dropped. Gives the request
+    /// that is to be given up at once, if that is what the frame says.
+    pub(super) fn frame(&mut self, frame: Frame) -> Option<WebId> {
         match frame {
             Frame::ChunkRequest { request, chunk, first, count } => {
                 self.queue.push_back((request, WebAsk::Blocks { chunk, first, count }));
@@ -126,22 +118,23 @@ impl Server {
                 self.queue.push_front((request, WebAsk::Kept { info_hash }));
             }
             Frame::MetainfoRequest { request, info_hash, offset } => self.ask_metainfo(request, info_hash, offset),
-            Frame::Cancel { request } => self.cancel(request),
+            Frame::Cancel { request } => return self.cancel(request),
             _ => {}
         }
+        None
     }
 
-    /// Sends what waits, as far as there may be more at once.
-    pub(super) fn pump(&mut self, now: Instant, next_id: &mut u64) {
-        while self.open.len() < MAX_OPEN
-            && let Some((request, ask)) = self.queue.pop_front()
-        {
-            *next_id += 1;
-            let id = WebId(*next_id);
-            let (came, body) = (0, BytesMut::new());
-            self.open.insert(id, Open { request, ask, begun: false, heard: now, came, body });
-            self.out.push(Said::Request(id, ask));
+    /// What is to be requested now, as far as there may be more at once.
+    pub(super) fn next_request(&mut self, now: Instant, next_id: &mut u64) -> Option<(WebId, WebAsk)> {
+        if self.open.len() >= MAX_OPEN {
+            return None;
         }
+        let (request, ask) = self.queue.pop_front()?;
+        *next_id += 1;
+        let id = WebId(*next_id);
+        let (came, body) = (0, BytesMut::new());
+        self.open.insert(id, Open { request, ask, begun: false, heard: now, came, body });
+        Some((id, ask))
     }
 
     /// Something came of a request that is on its way.
@@ -200,13 +193,11 @@ impl Server {
         self.out.push(Said::Frame(Frame::Metainfo { request, total, offset, data }));
     }
 
-    fn cancel(&mut self, request: RequestId) {
+    fn cancel(&mut self, request: RequestId) -> Option<WebId> {
         self.queue.retain(|(waiting, _)| *waiting != request);
-        let id = self.open.iter().find(|(_, open)| open.request == request).map(|(id, _)| *id);
-        if let Some(id) = id {
-            self.open.remove(&id);
-            self.out.push(Said::Cancel(id));
-        }
+        let id = self.open.iter().find(|(_, open)| open.request == request).map(|(id, _)| *id)?;
+        self.open.remove(&id);
+        Some(id)
     }
 
     fn head(&mut self, now: Instant, id: WebId, status: u16, retry_after: Option<Duration>) {
