@@ -17,6 +17,8 @@ use crate::world::Truth;
 const MAX_OPEN: usize = 4;
 /// Most workers that a peer may be asking.
 const MAX_WORKERS: usize = 8;
+/// Who says nothing for so long has failed.
+const SILENCE: Duration = Duration::from_secs(10);
 /// A lie may have to wait for the leaf hashes that give it away, but not for ever.
 const NOTICED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -24,6 +26,18 @@ struct Open {
     worker: WorkerUrl,
     ask: WebAsk,
     body: Vec<u8>,
+    heard: Instant,
+}
+
+impl Open {
+    /// Bytes of the right answer; `None` if that is not for the request to say.
+    fn expected(&self) -> Option<usize> {
+        match self.ask {
+            WebAsk::Blocks { chunk, first, count } => chunk.range_len(first, count).map(|length| length as usize),
+            WebAsk::Leaves { chunk } => Some(usize::from(chunk.blocks()) * 32),
+            WebAsk::Metainfo { .. } | WebAsk::Kept { .. } => None,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -53,11 +67,13 @@ impl Oracle for Web {
                 if truth.nodes[event.node].http == HttpUse::Never {
                     return Err(format!("asks {worker}, and was told to do without HTTP"));
                 }
-                peer.ask(*id, worker, *ask)?;
+                peer.ask(event.at, *id, worker, *ask)?;
             }
             Fact::PeerSaid(PeerOutput::Web(WebCommand::Cancel { id })) => {
                 let given_up = peer.open.remove(id).ok_or("gives up what is not open")?;
-                peer.lies.remove(&given_up.worker);
+                if event.at.since(given_up.heard) >= SILENCE {
+                    peer.lies.remove(&given_up.worker);
+                }
             }
             Fact::PeerSaid(PeerOutput::Event(said)) => peer.said(said, truth)?,
             Fact::PeerHeard(PeerInput::Web(heard)) => {
@@ -78,14 +94,14 @@ impl Oracle for Web {
 }
 
 impl Peer {
-    fn ask(&mut self, id: WebId, worker: &WorkerUrl, ask: WebAsk) -> Result<(), String> {
+    fn ask(&mut self, at: Instant, id: WebId, worker: &WorkerUrl, ask: WebAsk) -> Result<(), String> {
         if self.newest.replace(id).is_some_and(|newest| newest >= id) {
             return Err(format!("uses {id:?} again"));
         }
         if self.liars.contains(worker) {
             return Err(format!("asks {worker}, which it has blamed"));
         }
-        self.open.insert(id, Open { worker: worker.clone(), ask, body: Vec::new() });
+        self.open.insert(id, Open { worker: worker.clone(), ask, body: Vec::new(), heard: at });
         let open = self.open.values().filter(|open| open.worker == *worker).count();
         let workers: BTreeSet<&WorkerUrl> = self.open.values().map(|open| &open.worker).collect();
         if open > MAX_OPEN || workers.len() > MAX_WORKERS {
@@ -126,12 +142,14 @@ impl Peer {
         self.came.clear();
     }
 
+    /// What a worker whose answer was a fault said before may be thrown away unseen.
     fn heard(&mut self, at: Instant, event: &WebEvent, truth: &Truth, is_known: bool) {
         let id = event.id();
         match event {
             WebEvent::Head { status, .. } => {
-                let open = self.open.get(&id);
-                let is_over = *status >= 300 || open.is_some_and(|open| matches!(open.ask, WebAsk::Kept { .. }));
+                let Some(open) = self.open.get_mut(&id) else { return };
+                open.heard = at;
+                let is_over = *status >= 300 || matches!(open.ask, WebAsk::Kept { .. });
                 if is_over && let Some(open) = self.open.remove(&id) {
                     self.lies.remove(&open.worker);
                 }
@@ -140,6 +158,11 @@ impl Peer {
                 let Some(open) = self.open.get_mut(&id) else { return };
                 let before = open.body.len() / BLOCK_LEN as usize;
                 open.body.extend_from_slice(data);
+                open.heard = at;
+                if open.expected().is_some_and(|expected| open.body.len() > expected) {
+                    self.lies.remove(&open.worker);
+                    return;
+                }
                 let WebAsk::Blocks { chunk, first, count } = open.ask else { return };
                 for block in before as u16..count {
                     let begin = usize::from(block) * BLOCK_LEN as usize;
@@ -150,7 +173,12 @@ impl Peer {
                     }
                 }
             }
-            WebEvent::End { .. } => _ = self.open.remove(&id),
+            WebEvent::End { .. } => {
+                let Some(open) = self.open.remove(&id) else { return };
+                if open.expected().is_some_and(|expected| open.body.len() < expected) {
+                    self.lies.remove(&open.worker);
+                }
+            }
             WebEvent::Failed { .. } => {
                 if let Some(open) = self.open.remove(&id) {
                     self.lies.remove(&open.worker);

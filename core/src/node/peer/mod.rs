@@ -256,8 +256,8 @@ impl Peer {
                 self.upload_output(now, output);
             }
             moved |= self.pump_shares(now);
-            moved |= self.pump_web(now);
-            if !moved {
+            // Last, so that what is given up over a data channel is given up before it is asked for here.
+            if !moved && !self.pump_web(now) {
                 break;
             }
         }

@@ -146,22 +146,25 @@ impl Peer {
         earliest(servers.chain(rests.map(Some)).chain(looks))
     }
 
-    /// Begins with workers that are wanted, leaves those that are not, and lets all servers do what they want; true if
-    /// anything moved.
+    /// Begins with workers that are wanted, leaves those that are not, and hears what all servers say; if that is
+    /// nothing, requests what waits. True if anything moved.
     pub(super) fn pump_web(&mut self, now: Instant) -> bool {
         let mut moved = self.meet_workers(now);
         let conns: Vec<ConnId> = self.web.up.keys().copied().collect();
         for conn in conns {
-            while let Some(up) = self.web.up.get_mut(&conn) {
-                if let Some(said) = up.server.poll() {
-                    self.server_said(now, conn, said);
-                } else if let Some((id, ask)) = up.server.next_request(now, &mut self.web.next_id) {
-                    let worker = up.url.clone();
-                    self.out.push(PeerOutput::Web(WebCommand::Request { id, worker, ask }));
-                } else {
-                    break;
-                }
+            while let Some(said) = self.web.up.get_mut(&conn).and_then(|up| up.server.poll()) {
                 moved = true;
+                self.server_said(now, conn, said);
+            }
+        }
+        if moved {
+            return true;
+        }
+        for up in self.web.up.values_mut() {
+            while let Some((id, ask)) = up.server.next_request(now, &mut self.web.next_id) {
+                moved = true;
+                let worker = up.url.clone();
+                self.out.push(PeerOutput::Web(WebCommand::Request { id, worker, ask }));
             }
         }
         moved
