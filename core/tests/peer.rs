@@ -9,9 +9,7 @@ use kollator_core::machine::{Instant, Machine};
 use kollator_core::merkle::{self, HashedBlocks};
 use kollator_core::metainfo::{Metainfo, MetainfoBuilder, piece_root};
 use kollator_core::node::io::{Claim, DiskCommand, DiskEvent, LinkCommand, LinkEvent, Place};
-use kollator_core::node::peer::{
-    Command, Order, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput, WebCommand,
-};
+use kollator_core::node::peer::{Command, Order, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput, WebCommand};
 use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
 use kollator_core::wire::frame::{Frame, Hello, RequestId, VERSION};
 use kollator_core::wire::signal::{Bootstrap, FromFront, Signal, ToFront, WorkerInfo};

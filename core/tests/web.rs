@@ -466,16 +466,18 @@ fn who_wants_no_http_gets_none() {
 
 #[test]
 fn only_so_many_workers_are_asked_at_once_and_remembered() {
-    let mut stage = Stage::new(|_| {});
-    stage.download(None, (0..200).map(worker).collect());
-    assert_eq!(stage.asked.len(), 1, "one is asked for the .ko");
-    while stage.failed().is_none() && stage.asked.len() < 200 {
-        match stage.open.keys().next().copied() {
-            Some(id) => stage.suffer(id, Deed::Reset),
-            None => stage.sleep(),
+    for deed in [Deed::Reset, Deed::Status(404, 0)] {
+        let mut stage = Stage::new(|_| {});
+        stage.download(None, (0..200).map(worker).collect());
+        assert_eq!(stage.asked.len(), 1, "one is asked for the .ko");
+        while stage.failed().is_none() && stage.asked.len() < 200 {
+            match stage.open.keys().next().copied() {
+                Some(id) => stage.suffer(id, deed),
+                None => stage.sleep(),
+            }
         }
+        assert_eq!(stage.asked.len(), 64, "{deed:?}");
     }
-    assert_eq!(stage.asked.len(), 64);
 }
 
 #[test]

@@ -11,9 +11,9 @@ use std::time::Duration;
 use kollator_core::machine::Rng;
 use kollator_core::metainfo::Metainfo;
 use kollator_sim::turmoil::hosts::{Client, Network, power_off, power_on};
-use kollator_sim::turmoil::{Udp, repeat};
 use kollator_sim::turmoil::seeded::seeds;
 use kollator_sim::turmoil::watch::{Health, Watch, attend};
+use kollator_sim::turmoil::{Udp, repeat};
 
 const FILE_LEN: usize = 1 << 20;
 const FRONTS: [&str; 3] = ["front-1", "front-2", "front-3"];

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use kollator_core::machine::Rng;
 use kollator_sim::turmoil::hosts::{Client, Network, power_off, power_on};
-use kollator_sim::turmoil::{Udp, repeat};
 use kollator_sim::turmoil::seeded::seeds;
+use kollator_sim::turmoil::{Udp, repeat};
 
 const FILE_LEN: usize = 2 << 20;
 const FRONTS: [&str; 1] = ["front"];

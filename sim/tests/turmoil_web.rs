@@ -26,8 +26,7 @@ enum Weather {
     Lossy,
 }
 
-const WEATHERS: [(&str, Weather); 3] =
-    [("wall", Weather::Wall), ("cut", Weather::Cut), ("lossy", Weather::Lossy)];
+const WEATHERS: [(&str, Weather); 3] = [("wall", Weather::Wall), ("cut", Weather::Cut), ("lossy", Weather::Lossy)];
 
 fn client(host: &str, number: u8, udp: Udp) -> Client {
     Client { host: host.to_owned(), number, fronts: FRONTS.to_vec(), udp }

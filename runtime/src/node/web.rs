@@ -239,7 +239,10 @@ mod tests {
 
     impl Stage {
         /// Its server closes a connection after so many answers, if it is not closed before.
-        async fn new(answers_a_connection: usize, answer: impl Fn(&str) -> Vec<u8> + Clone + Send + 'static) -> Self {
+        async fn new(
+            answers_a_connection: usize,
+            answer: impl Fn(&str) -> Vec<u8> + Clone + Send + 'static,
+        ) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let addr: SocketAddr = listener.local_addr().expect("bound");
             let (connections, heard) = (Arc::new(AtomicUsize::new(0)), Arc::<Mutex<Vec<String>>>::default());

@@ -102,7 +102,9 @@ impl Oracle for Requests {
             Fact::PeerHeard(PeerInput::Web(WebEvent::Head { id, status, .. })) if *status >= 300 => {
                 node.give_up(over_http(*id));
             }
-            Fact::PeerHeard(PeerInput::Web(WebEvent::Data { id, data })) => node.came_over_http(*id, data.len(), truth),
+            Fact::PeerHeard(PeerInput::Web(WebEvent::Data { id, data })) => {
+                node.came_over_http(*id, data.len(), truth)
+            }
             Fact::PeerSaid(PeerOutput::Rtc(RtcCommand::Send { conn, frame })) => match frame {
                 Frame::ChunkRequest { request, chunk, first, count } => {
                     node.ask((*conn, *request), *chunk, *first..first + count, truth)?;

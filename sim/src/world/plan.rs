@@ -135,7 +135,8 @@ impl Plan {
         let (shares, tasks) = shares_and_tasks(rng, &nodes, &peers);
         let settings = settings(rng);
         for peer in peers {
-            let only_fetches = tasks.iter().all(|task| task.peer != peer || !matches!(task.want, Want::Share { .. }));
+            let only_fetches =
+                tasks.iter().all(|task| task.peer != peer || !matches!(task.want, Want::Share { .. }));
             ways(rng, &mut nodes[peer], only_fetches);
         }
         Self { nodes, shares, tasks, settings, faults }

@@ -55,7 +55,8 @@ impl World {
         let fetches = matches!(command, Command::Download { .. });
         self.hear(peer, Input::Peer(PeerInput::Command(command)));
         if fetches && self.truth.nodes[peer].knows_workers && self.nodes[peer].life == life {
-            let workers = self.truth.of(Kind::Worker).into_iter().map(|worker| self.truth.worker_url(worker)).collect();
+            let workers =
+                self.truth.of(Kind::Worker).into_iter().map(|worker| self.truth.worker_url(worker)).collect();
             self.hear(peer, Input::Peer(PeerInput::Command(Command::AddWorkers { info_hash, workers })));
         }
     }

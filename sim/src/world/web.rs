@@ -55,7 +55,8 @@ impl World {
         let life = self.nodes[peer].life;
         match command {
             WebCommand::Cancel { id } => {
-                self.exchanges.retain(|_, exchange| (exchange.peer, exchange.life, exchange.id) != (peer, life, id));
+                self.exchanges
+                    .retain(|_, exchange| (exchange.peer, exchange.life, exchange.id) != (peer, life, id));
             }
             WebCommand::Request { id, worker, ask } => {
                 let next = if let WebAsk::Blocks { first, .. } = ask { first } else { 0 };
@@ -183,7 +184,8 @@ impl World {
             self.web_say(number, WebEvent::End { id });
             return self.web_close(number);
         }
-        let data = if self.truth.nodes[worker].liar && self.lies(FaultKind::WebLie) { self.web_lie(&data) } else { data };
+        let data =
+            if self.truth.nodes[worker].liar && self.lies(FaultKind::WebLie) { self.web_lie(&data) } else { data };
         self.web_say(number, WebEvent::Data { id, data });
         if !is_last {
             return self.web_read(number);

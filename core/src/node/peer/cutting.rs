@@ -297,7 +297,9 @@ impl Peer {
         let next = || super::next_ask(numbers, asks, Ask::Cut(info_hash));
         match fetch.part(request, total, offset, data, next) {
             Ok(Fetched::More(frames)) => {
-                frames.into_iter().for_each(|frame| say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame));
+                frames
+                    .into_iter()
+                    .for_each(|frame| say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame));
             }
             Ok(Fetched::Whole(metainfo)) => {
                 search.found(index, metainfo.pieces().iter().map(|piece| piece.chunk).collect());

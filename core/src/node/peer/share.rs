@@ -333,7 +333,9 @@ impl Peer {
         let next = || next_ask(numbers, asks, Ask::Metainfo(info_hash));
         match asked.fetch.part(request, total, offset, data, next) {
             Ok(Fetched::More(frames)) => {
-                frames.into_iter().for_each(|frame| say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame));
+                frames
+                    .into_iter()
+                    .for_each(|frame| say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame));
             }
             Ok(Fetched::Whole(metainfo)) => {
                 share.is_kept = entry.kind.is_worker();
@@ -482,7 +484,9 @@ impl Peer {
             };
             moved = true;
             match output {
-                DownloadOutput::Send { conn, frame } => say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame),
+                DownloadOutput::Send { conn, frame } => {
+                    say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame)
+                }
                 DownloadOutput::Hash { ticket, data } => {
                     self.out.push(PeerOutput::Disk(DiskCommand::Hash { ticket, data }));
                 }

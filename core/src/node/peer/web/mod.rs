@@ -204,6 +204,15 @@ impl Peer {
         for conn in unwanted {
             self.web_down(now, conn, "it is not needed any more".into());
         }
+        let waits = wanted.iter().any(|url| self.web.may_be_asked(now, url));
+        if waits && self.web.len() >= MAX_UP {
+            // Whoever has nothing makes room for those who were not asked yet.
+            let idle = self.web.up.iter().find(|(_, up)| up.server.has_nothing());
+            if let Some((conn, url)) = idle.map(|(conn, up)| (*conn, up.url.clone())) {
+                self.web_rests(now, url, "it does not have the share".into());
+                self.web_down(now, conn, "it does not have the share".into());
+            }
+        }
         for url in wanted {
             if self.web.len() < MAX_UP && self.web.may_be_asked(now, &url) {
                 moved = true;

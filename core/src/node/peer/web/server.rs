@@ -80,6 +80,8 @@ pub(super) struct Server {
     /// `.ko`s of which parts are yet to be asked for.
     kos: BTreeMap<InfoHash, Bytes>,
     is_proven: bool,
+    /// It said that it does not have something.
+    lacks: bool,
     /// Faults in a row.
     faults: u32,
     out: Outbox<Said>,
@@ -103,6 +105,11 @@ impl Server {
 
     pub(super) const fn is_proven(&self) -> bool {
         self.is_proven
+    }
+
+    /// Whether all it ever said is that it does not have what was asked for.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.lacks && !self.is_proven && self.open.is_empty() && self.queue.is_empty()
     }
 
     /// A frame for the session that it stands for. What an HTTP server has no answer to is dropped. Gives the request
@@ -216,7 +223,7 @@ impl Server {
             (WebAsk::Blocks { .. }, 206) | (WebAsk::Leaves { .. } | WebAsk::Metainfo { .. }, 200) => {}
             (_, 404 | 410) => {
                 self.open.remove(&id);
-                self.faults = 0;
+                (self.faults, self.lacks) = (0, true);
                 self.out.push(Said::Frame(Frame::Reject { request, reason: Reason::NotFound }));
             }
             (_, 429 | 503) => {
