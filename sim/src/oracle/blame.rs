@@ -28,6 +28,8 @@ pub(super) struct Blame {
     came: BTreeSet<(usize, ChunkId, u16)>,
     /// Lies that were taken for answers.
     lies: BTreeMap<(usize, ConnId, RequestId), Instant>,
+    /// Connections that each node closed: what it had waiting from them when it was paused is nothing to it.
+    left: BTreeSet<(usize, ConnId)>,
     /// The node that has just heard what is no frame: there is nothing to wait for.
     heard_junk: Option<usize>,
 }
@@ -45,6 +47,7 @@ impl Oracle for Blame {
                 self.asked.retain(|(whose, ..), _| *whose != node);
                 self.lies.retain(|(whose, ..), _| *whose != node);
                 self.came.retain(|(whose, ..)| *whose != node);
+                self.left.retain(|(whose, _)| *whose != node);
             }
             Fact::DiskSpoilt => _ = self.spoilt.insert(node),
             Fact::FrameHeard { conn, frame, lie, .. } => self.heard(event.at, node, *conn, *frame, *lie, truth),
@@ -87,7 +90,10 @@ impl Oracle for Blame {
 impl Blame {
     fn said(&mut self, node: usize, command: &RtcCommand) {
         match command {
-            RtcCommand::Close { conn, .. } => self.closed(node, *conn),
+            RtcCommand::Close { conn, .. } => {
+                self.left.insert((node, *conn));
+                self.closed(node, *conn);
+            }
             RtcCommand::Send { conn, frame } => match frame {
                 Frame::ChunkRequest { request, chunk, .. } | Frame::HashRequest { request, chunk } => {
                     self.asked.insert((node, *conn, *request), Some(*chunk));
@@ -132,6 +138,7 @@ impl Blame {
             Some(Frame::Hashes { request, .. } | Frame::Metainfo { request, .. }) => {
                 (*request, self.asked.remove(&(node, conn, *request)).is_some())
             }
+            None if self.left.contains(&(node, conn)) => return,
             None => {
                 self.heard_junk = Some(node);
                 return;
