@@ -17,6 +17,8 @@ use crate::world::Truth;
 const MAX_OPEN: usize = 4;
 /// Most workers that a peer may be asking.
 const MAX_WORKERS: usize = 8;
+/// A `.ko` that takes no longer is still waited for.
+const PROMPT: Duration = Duration::from_secs(3);
 /// Who says nothing for so long has failed.
 const SILENCE: Duration = Duration::from_secs(10);
 /// A lie may have to wait for the leaf hashes that give it away, but not for ever.
@@ -26,6 +28,7 @@ struct Open {
     worker: WorkerUrl,
     ask: WebAsk,
     body: Vec<u8>,
+    asked: Instant,
     heard: Instant,
 }
 
@@ -49,6 +52,8 @@ struct Peer {
     came: BTreeSet<(ChunkId, u16)>,
     /// When each worker told its first lie that nothing excuses the peer from noticing, and about which chunk.
     lies: BTreeMap<WorkerUrl, (Instant, ChunkId)>,
+    /// Who has just given a wrong `.ko`: there is nothing to wait for.
+    gave_wrong_ko: Option<WorkerUrl>,
 }
 
 #[derive(Default)]
@@ -82,6 +87,9 @@ impl Oracle for Web {
                 peer.heard(event.at, heard, truth, is_known);
             }
             Fact::Rested { .. } => {
+                if let Some(worker) = peer.gave_wrong_ko.take() {
+                    return Err(format!("took a wrong .ko from {worker} and blamed nobody"));
+                }
                 let late = |(at, _): &(Instant, ChunkId)| event.at.since(*at) > NOTICED_WITHIN;
                 if let Some((worker, _)) = peer.lies.iter().find(|(_, lie)| late(lie)) {
                     return Err(format!("never noticed that {worker} lied"));
@@ -101,7 +109,7 @@ impl Peer {
         if self.liars.contains(worker) {
             return Err(format!("asks {worker}, which it has blamed"));
         }
-        self.open.insert(id, Open { worker: worker.clone(), ask, body: Vec::new(), heard: at });
+        self.open.insert(id, Open { worker: worker.clone(), ask, body: Vec::new(), asked: at, heard: at });
         let open = self.open.values().filter(|open| open.worker == *worker).count();
         let workers: BTreeSet<&WorkerUrl> = self.open.values().map(|open| &open.worker).collect();
         if open > MAX_OPEN || workers.len() > MAX_WORKERS {
@@ -118,6 +126,7 @@ impl Peer {
                     return Err(format!("blamed {url}, which is honest: it {offence}"));
                 }
                 self.lies.remove(url);
+                self.gave_wrong_ko = None;
                 self.liars.insert(url.clone());
             }
             // What came from whoever failed is nobody's any more.
@@ -177,6 +186,13 @@ impl Peer {
                 let Some(open) = self.open.remove(&id) else { return };
                 if open.expected().is_some_and(|expected| open.body.len() < expected) {
                     self.lies.remove(&open.worker);
+                }
+                if let WebAsk::Metainfo { info_hash } = open.ask
+                    && let Some((_, share)) = truth.share(info_hash)
+                    && at.since(open.asked) < PROMPT
+                    && *share.metainfo.raw() != open.body
+                {
+                    self.gave_wrong_ko = Some(open.worker);
                 }
             }
             WebEvent::Failed { .. } => {
