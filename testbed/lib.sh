@@ -6,18 +6,20 @@ BASE_PORT=${KOLLATOR_BASE_PORT:-8080}
 RUN_DIR=${KOLLATOR_TESTBED_DIR:-$ROOT/run}
 FRONTS=3
 WORKERS=3
-PARTS=(s3)
+PARTS=(s3 dht)
 for n in $(seq "$FRONTS"); do PARTS+=("front-$n"); done
 for n in $(seq "$WORKERS"); do PARTS+=("worker-$n"); done
 
 S3_PORT=$((BASE_PORT + 200))
+# UDP ports of the local DHT: its first node, and above it the workers' own nodes.
+DHT_BASE_PORT=$((BASE_PORT + 300))
 # Where workers find S3: the network's own server, or a proxy before it, or another server.
 S3_URL=${KOLLATOR_S3_URL:-http://127.0.0.1:$S3_PORT}
 
 TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
 case $TARGET_DIR in /*) ;; *) TARGET_DIR=$ROOT/$TARGET_DIR ;; esac
 BIN=$TARGET_DIR/release
-BINARIES=(kollator-s3 kollator-front kollator-worker kollator)
+BINARIES=(kollator-s3 kollator-dht kollator-front kollator-worker kollator)
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -26,8 +28,8 @@ die() {
 }
 
 check_base_port() {
-    [[ $BASE_PORT =~ ^[0-9]+$ ]] && ((BASE_PORT >= 1024 && BASE_PORT <= 65335)) ||
-        die "KOLLATOR_BASE_PORT must be a port from 1024 to 65335, got '$BASE_PORT'"
+    [[ $BASE_PORT =~ ^[0-9]+$ ]] && ((BASE_PORT >= 1024 && BASE_PORT <= 65232)) ||
+        die "KOLLATOR_BASE_PORT must be a port from 1024 to 65232, got '$BASE_PORT'"
 }
 
 front_port() { echo $((BASE_PORT + $1 - 1)); }
@@ -101,12 +103,21 @@ end_part() {
 }
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# Whether a node of a DHT answers a ping at a UDP port. The ping's number has the four bytes that the node insists on.
+pings() {
+    (
+        exec 3<>"/dev/udp/127.0.0.1/$1"
+        printf 'd1:ad2:id20:testbed-looks-for-ite1:q4:ping1:t4:look1:y1:qe' >&3
+        timeout 1 dd bs=2048 count=1 status=none <&3 | LC_ALL=C grep -aq '4:look.*1:y1:r'
+    ) 2>/dev/null
+}
 answers() { curl -fsS --max-time 2 -o /dev/null "$1" 2>/dev/null; }
 
 # Whether a part does what it is there for.
 healthy() {
     case $1 in
     s3) listens "$S3_PORT" ;;
+    dht) pings "$DHT_BASE_PORT" ;;
     front-*) answers "http://127.0.0.1:$(front_port "${1#front-}")/health" ;;
     worker-*)
         curl -fsS --max-time 2 "http://127.0.0.1:$(worker_port "${1#worker-}")/health" 2>/dev/null |
@@ -157,7 +168,7 @@ build_missing() {
     say "building ${missing[*]} (the first time takes several minutes)"
     for binary in "${missing[@]}"; do
         case $binary in
-        kollator-s3) packages+=(-p kollator-testbed) ;;
+        kollator-s3 | kollator-dht) packages+=(-p kollator-testbed) ;;
         *) packages+=(-p "$binary") ;;
         esac
     done

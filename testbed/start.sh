@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Starts a whole Kollator network on this machine and shows that it works: three fronts, three workers and an
-# S3-compatible server, on 127.0.0.1. Builds what is missing. Started twice, it says that the network runs; a part
+# Starts a whole Kollator network on this machine and shows that it works: three fronts, three workers, an
+# S3-compatible server and a DHT of a few nodes, on 127.0.0.1. Builds what is missing. Started twice, it says that the network runs; a part
 # that has ended is started again.
 #
 # KOLLATOR_TESTBED_DIR (default ./run) and KOLLATOR_BASE_PORT (default 8080) move it: front N listens at
-# base + N - 1, worker N at base + 100 + N, S3 at base + 200. KOLLATOR_S3_URL has workers use another S3 server than
+# base + N - 1, worker N at base + 100 + N, S3 at base + 200, the DHT at UDP port base + 300, worker N in it at
+# base + 300 + N. KOLLATOR_S3_URL has workers use another S3 server than
 # that one. Settings of workers, such as CACHE_SIZE_MB, are passed on to them. End it with stop.sh.
 set -euo pipefail
 # shellcheck source=testbed/lib.sh
@@ -30,12 +31,12 @@ if ((${#running[@]} == ${#PARTS[@]})); then
     exit 0
 fi
 
-# Starts one part: its name, its port, its command.
+# Starts one part: its name, its TCP port or `udp`, its command.
 start() {
     local part=$1 port=$2
     shift 2
     if pid_of "$part" >/dev/null; then return; fi
-    ! listens "$port" || die "port $port, where $part is to listen, is taken; set KOLLATOR_BASE_PORT"
+    [[ $port == udp ]] || ! listens "$port" || die "port $port, where $part is to listen, is taken; set KOLLATOR_BASE_PORT"
     # Its own session: it outlives this shell and hears none of its signals. The lock is not its own.
     setsid "$@" >>"$RUN_DIR/logs/$part.log" 2>&1 </dev/null 9>&- &
     local pid=$!
@@ -70,6 +71,7 @@ export S3_ACCESS_KEY=testbed S3_SECRET_KEY=testbed-secret
 export HOST=127.0.0.1
 
 start s3 "$S3_PORT" "$BIN/kollator-s3" --host 127.0.0.1 --port "$S3_PORT" --root "$RUN_DIR/s3"
+start dht udp "$BIN/kollator-dht" --host 127.0.0.1 --port "$DHT_BASE_PORT"
 for n in $(seq "$FRONTS"); do
     mkdir -p "$RUN_DIR/fronts/$n"
     port=$(front_port "$n")
@@ -77,12 +79,14 @@ for n in $(seq "$FRONTS"); do
         PUBLIC_URL="$(front_urls clients 1)" SQLITE_PATH="$RUN_DIR/fronts/$n/front.db" "$BIN/kollator-front"
 done
 await s3
+await dht
 for n in $(seq "$FRONTS"); do await "front-$n"; done
 for n in $(seq "$WORKERS"); do
     port=$(worker_port "$n")
     start "worker-$n" "$port" env PORT="$port" WORKER_ID="worker-$n" \
         FRONTS="$(front_urls "worker-$n" "$n")" \
         PUBLIC_URL="http://127.0.0.1:$port" S3_ENDPOINT="$S3_URL" S3_BUCKET=kollator-chunks \
+        DHT_BOOTSTRAP_NODES="127.0.0.1:$DHT_BASE_PORT" DHT_PORT=$((DHT_BASE_PORT + n)) \
         CACHE_PATH="$RUN_DIR/workers/$n/cache" "$BIN/kollator-worker"
 done
 for n in $(seq "$WORKERS"); do await "worker-$n"; done
@@ -99,6 +103,7 @@ say
 for n in $(seq "$FRONTS"); do say "front-$n    http://127.0.0.1:$(front_port "$n")"; done
 for n in $(seq "$WORKERS"); do say "worker-$n   http://127.0.0.1:$(worker_port "$n")/stats"; done
 say "S3         $S3_URL"
+say "DHT        127.0.0.1:$DHT_BASE_PORT (UDP)"
 say "logs       $RUN_DIR/logs"
 say
 say "Try:"

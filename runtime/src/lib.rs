@@ -5,6 +5,7 @@
 //! code that runs in the simulator.
 
 pub mod blocking;
+pub mod dht;
 pub mod disk;
 pub mod driver;
 pub mod event;

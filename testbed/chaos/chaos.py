@@ -31,7 +31,7 @@ LEADERLESS_SECONDS = 5.0
 # A leader without a majority steps down after 0.8 s.
 DEPOSED_SECONDS = 3.0
 # Proxies' ports, above the base port: one for each part and front, and for clients and front.
-PROXIES = 300
+PROXIES = 400
 PARTIES = ["clients", *FRONTS, *WORKERS]
 
 

@@ -24,6 +24,7 @@ class Network:
         self.base_port = base_port
         self.bin = pathlib.Path(bin_dir)
         self.front = f"http://127.0.0.1:{base_port}"
+        self.dht = f"127.0.0.1:{base_port + 300}"
         self.env = {
             **os.environ,
             "KOLLATOR_TESTBED_DIR": str(self.run_dir),
@@ -33,7 +34,8 @@ class Network:
             "KOLLATOR_FRONT": ",".join(f"http://127.0.0.1:{base_port + n}" for n in range(3)),
             **(settings or {}),
         }
-        for name in ("RUST_LOG", "KOLLATOR_TIMEOUT", "KOLLATOR_LOG_FORMAT"):
+        # A test that is to use the DHT says so.
+        for name in ("DHT_BOOTSTRAP_NODES", "RUST_LOG", "KOLLATOR_TIMEOUT", "KOLLATOR_LOG_FORMAT"):
             self.env.pop(name, None)
 
     def script(self, name, expect=0):
@@ -98,7 +100,7 @@ class Network:
 
 
 # Where parts listen above the base port; lib.sh says the same.
-OFFSETS = (0, 1, 2, 101, 102, 103, 200)
+OFFSETS = (0, 1, 2, 101, 102, 103, 200, 300, 301, 302, 303)
 
 
 def free_base_port(offsets=OFFSETS):
@@ -107,9 +109,10 @@ def free_base_port(offsets=OFFSETS):
         base = random.randrange(20_000, 30_000)
         try:
             for offset in offsets:
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(("127.0.0.1", base + offset))
+                with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+                    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    for probe in (tcp, udp):
+                        probe.bind(("127.0.0.1", base + offset))
         except OSError:
             continue
         return base

@@ -1,4 +1,5 @@
-//! A whole Kollator network on one machine: its embedded S3 server, test doubles and benchmarks.
+//! A whole Kollator network on one machine: its embedded S3 server, local DHT, test doubles and benchmarks.
 
+pub mod dht;
 pub mod load;
 pub mod s3;

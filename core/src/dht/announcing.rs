@@ -253,6 +253,12 @@ impl Announcing {
         self.entries.get(&name).is_some_and(|entry| entry.heard && entry.failures == 0)
     }
 
+    /// Whether the last announcement of this name was not heard, and the next waits for its time.
+    #[must_use]
+    pub fn is_failing(&self, name: DhtName) -> bool {
+        self.entries.get(&name).is_some_and(|entry| entry.failures > 0 && !entry.open)
+    }
+
     /// When to be asked again if nothing happens before.
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {

@@ -364,6 +364,12 @@ impl Store {
         self.cache.chunks()
     }
 
+    /// Whether a chunk is in the cache, in memory, or on its way from memory into the cache.
+    #[must_use]
+    pub fn holds(&self, chunk: ChunkId) -> bool {
+        self.cache.holds(chunk) || self.chunks.get(&chunk).is_some_and(|active| active.data.is_some())
+    }
+
     /// What it has done and holds. Sorts the cache's entries: for people and dashboards, not for a loop.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -1,11 +1,15 @@
 //! Frames to bytes and back. Every rule that a frame's bytes must keep is here, once; a frame that decodes
 //! keeps them all, and encoding it again gives the same bytes. Never copies a payload while decoding.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::frame::{
-    Frame, Hello, MAX_FRAME_BLOCKS, MAX_HAVE_PIECES, MAX_METAINFO, MAX_STORE_CHUNKS, METAINFO_PART, Reason,
+    Frame, Hello, MAX_DHT_PEERS, MAX_FRAME_BLOCKS, MAX_HAVE_PIECES, MAX_METAINFO, MAX_STORE_CHUNKS, METAINFO_PART,
+    Reason,
 };
+use crate::dht::DhtName;
 use crate::id::{ChunkId, Digest, InfoHash};
 use crate::merkle::{BLOCK_LEN, MAX_CHUNK_LEN};
 
@@ -16,6 +20,8 @@ pub const MAX_MESSAGE: usize = HEADER + 6 + MAX_FRAME_BLOCKS as usize * BLOCK_LE
 const HEADER: usize = 2;
 /// Root, length, height.
 const CHUNK_ID: usize = 32 + 4 + 1;
+/// IPv4 address and port, as BEP 5 has them.
+const PEER: usize = 4 + 2;
 /// Most leaves of a chunk.
 const MAX_LEAVES: usize = (MAX_CHUNK_LEN / BLOCK_LEN) as usize;
 
@@ -35,10 +41,13 @@ mod kind {
     pub(super) const METAINFO_REQUEST: u8 = 0x0c;
     pub(super) const METAINFO: u8 = 0x0d;
     pub(super) const METAINFO_STORE: u8 = 0x0e;
+    pub(super) const DHT_LOOK_UP: u8 = 0x0f;
     pub(super) const HELLO: u8 = 0x10;
     pub(super) const CHUNK_STORED: u8 = 0x83;
+    pub(super) const DHT_ANNOUNCED: u8 = 0x85;
     pub(super) const HEALTH: u8 = 0x86;
     pub(super) const METAINFO_STORED: u8 = 0x8e;
+    pub(super) const DHT_PEERS: u8 = 0x8f;
 }
 
 /// Why bytes are not a frame.
@@ -126,7 +135,7 @@ impl Frame {
                 Self::HealthCheck { .. } | Self::Health { .. } => 8,
                 Self::ChunkRequest { .. } => 4 + CHUNK_ID + 4,
                 Self::ChunkResponse { data, .. } => 6 + data.len(),
-                Self::Cancel { .. } | Self::MetainfoStored { .. } => 4,
+                Self::Cancel { .. } | Self::MetainfoStored { .. } | Self::DhtAnnounced { .. } => 4,
                 Self::Reject { .. } => 5,
                 Self::HashRequest { .. } | Self::ChunkStored { .. } => 4 + CHUNK_ID,
                 Self::Hashes { leaves, .. } => 4 + leaves.len() * 32,
@@ -135,6 +144,8 @@ impl Frame {
                 Self::Have { bitmap, .. } => 40 + bitmap.len(),
                 Self::MetainfoRequest { .. } => 40,
                 Self::Metainfo { data, .. } => 12 + data.len(),
+                Self::DhtLookUp { .. } => 24,
+                Self::DhtPeers { peers, .. } => 4 + peers.len() * PEER,
             }
     }
 
@@ -182,6 +193,9 @@ impl Frame {
             Self::MetainfoStore { .. } => kind::METAINFO_STORE,
             Self::MetainfoStored { .. } => kind::METAINFO_STORED,
             Self::DhtAnnounce { .. } => kind::DHT_ANNOUNCE,
+            Self::DhtAnnounced { .. } => kind::DHT_ANNOUNCED,
+            Self::DhtLookUp { .. } => kind::DHT_LOOK_UP,
+            Self::DhtPeers { .. } => kind::DHT_PEERS,
         }
     }
 
@@ -203,7 +217,9 @@ impl Frame {
                 out.put_u16(*first);
                 out.put_slice(data);
             }
-            Self::Cancel { request } | Self::MetainfoStored { request } => out.put_u32(*request),
+            Self::Cancel { request } | Self::MetainfoStored { request } | Self::DhtAnnounced { request } => {
+                out.put_u32(*request);
+            }
             Self::Reject { request, reason } => {
                 out.put_u32(*request);
                 out.put_u8(reason.code());
@@ -246,6 +262,17 @@ impl Frame {
                 out.put_u32(*total);
                 out.put_u32(*offset);
                 out.put_slice(data);
+            }
+            Self::DhtLookUp { request, name } => {
+                out.put_u32(*request);
+                out.put_slice(&name.0);
+            }
+            Self::DhtPeers { request, peers } => {
+                out.put_u32(*request);
+                for peer in peers {
+                    out.put_slice(&peer.ip().octets());
+                    out.put_u16(peer.port());
+                }
             }
         }
     }
@@ -297,6 +324,11 @@ impl Frame {
             kind::METAINFO_STORE => Self::MetainfoStore { request: r.request()?, info_hash: r.info_hash()? },
             kind::METAINFO_STORED => Self::MetainfoStored { request: r.request()? },
             kind::DHT_ANNOUNCE => Self::DhtAnnounce { request: r.request()?, info_hash: r.info_hash()? },
+            kind::DHT_ANNOUNCED => Self::DhtAnnounced { request: r.request()? },
+            kind::DHT_LOOK_UP => Self::DhtLookUp { request: r.request()?, name: r.dht_name()? },
+            kind::DHT_PEERS => {
+                Self::DhtPeers { request: r.request()?, peers: r.up_to(MAX_DHT_PEERS, Reader::peer)? }
+            }
             kind => return Err(FrameError::UnknownType { kind }),
         })
     }
@@ -341,6 +373,10 @@ impl Frame {
                 let end = u64::from(*offset) + data.len() as u64;
                 rule(end <= u64::from(*total), "offset", "such that the data ends by total")
             }
+            Self::DhtPeers { peers, .. } => {
+                rule(peers.len() <= MAX_DHT_PEERS, "peers", "at most 100 addresses")?;
+                rule(peers.iter().all(|peer| peer.port() != 0), "peers", "addresses with a port")
+            }
             Self::HealthCheck { .. }
             | Self::Health { .. }
             | Self::Cancel { .. }
@@ -349,7 +385,9 @@ impl Frame {
             | Self::ChunkStored { .. }
             | Self::MetainfoStore { .. }
             | Self::MetainfoStored { .. }
-            | Self::DhtAnnounce { .. } => Ok(()),
+            | Self::DhtAnnounce { .. }
+            | Self::DhtAnnounced { .. }
+            | Self::DhtLookUp { .. } => Ok(()),
         }
     }
 }
@@ -433,6 +471,18 @@ impl Reader {
         })
     }
 
+    fn dht_name(&mut self) -> Result<DhtName, FrameError> {
+        self.need(20, "name")?;
+        let mut name = DhtName([0; 20]);
+        self.rest.copy_to_slice(&mut name.0);
+        Ok(name)
+    }
+
+    fn peer(&mut self) -> Result<SocketAddrV4, FrameError> {
+        let ip = Ipv4Addr::from(self.u32("peers")?);
+        Ok(SocketAddrV4::new(ip, self.u16("peers")?))
+    }
+
     fn reason(&mut self) -> Result<Reason, FrameError> {
         let code = self.u8("reason")?;
         Reason::ALL.into_iter().find(|reason| reason.code() == code).ok_or(FrameError::Field {
@@ -442,14 +492,23 @@ impl Reader {
         })
     }
 
-    /// Items up to the end of the payload, at most `max`; whatever is left then is trailing.
+    /// Items up to the end of the payload, at least one, at most `max`; whatever is left then is trailing.
     fn list<T>(
         &mut self,
         max: usize,
         field: &'static str,
-        mut item: impl FnMut(&mut Self) -> Result<T, FrameError>,
+        item: impl FnMut(&mut Self) -> Result<T, FrameError>,
     ) -> Result<Vec<T>, FrameError> {
         self.need(1, field)?;
+        self.up_to(max, item)
+    }
+
+    /// The same, or none at all.
+    fn up_to<T>(
+        &mut self,
+        max: usize,
+        mut item: impl FnMut(&mut Self) -> Result<T, FrameError>,
+    ) -> Result<Vec<T>, FrameError> {
         let mut items = Vec::new();
         while !self.rest.is_empty() && items.len() < max {
             items.push(item(self)?);
@@ -533,6 +592,13 @@ mod tests {
             (request, info_hash()).prop_map(|(request, info_hash)| Frame::MetainfoStore { request, info_hash }),
             request.prop_map(|request| Frame::MetainfoStored { request }),
             (request, info_hash()).prop_map(|(request, info_hash)| Frame::DhtAnnounce { request, info_hash }),
+            request.prop_map(|request| Frame::DhtAnnounced { request }),
+            (request, any::<[u8; 20]>())
+                .prop_map(|(request, name)| Frame::DhtLookUp { request, name: DhtName(name) }),
+            (request, vec((any::<u32>(), 1..=u16::MAX), 0..=MAX_DHT_PEERS)).prop_map(|(request, peers)| {
+                let peers = peers.into_iter().map(|(ip, port)| SocketAddrV4::new(ip.into(), port)).collect();
+                Frame::DhtPeers { request, peers }
+            }),
         ]
     }
 
@@ -545,6 +611,7 @@ mod tests {
                 | Frame::Metainfo { .. }
                 | Frame::Hashes { .. }
                 | Frame::ChunkStore { .. }
+                | Frame::DhtPeers { .. }
         )
     }
 
@@ -662,6 +729,12 @@ mod tests {
         );
         assert_eq!(hex(Frame::MetainfoStore { request: 1, info_hash }), format!("0e0000000001{hash}"));
         assert_eq!(hex(Frame::MetainfoStored { request: 1 }), "8e0000000001");
+        assert_eq!(hex(Frame::DhtAnnounced { request: 1 }), "850000000001");
+        let name = DhtName::from(info_hash);
+        assert_eq!(hex(Frame::DhtLookUp { request: 1, name }), format!("0f0000000001{}", &hash[..40]));
+        let peers = vec![SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 1), 8181)];
+        assert_eq!(hex(Frame::DhtPeers { request: 1, peers }), "8f00000000017f0000011ff5");
+        assert_eq!(hex(Frame::DhtPeers { request: 1, peers: Vec::new() }), "8f0000000001");
     }
 
     #[test]
@@ -702,6 +775,11 @@ mod tests {
         assert!(fault(&format!("0c0000000001{hash}02000000")).starts_with("frame type 0x0c: offset"));
         assert!(fault("0d00000000010000000a00000009ccdd").starts_with("frame type 0x0d: offset"));
         assert!(fault("0d0000000001000000000000000000").starts_with("frame type 0x0d: total"));
+        assert_eq!(fault(&format!("0f0000000001{}", &hash[..38])), "frame type 0x0f ends inside its name");
+        assert_eq!(fault("8f00000000017f0000011f"), "frame type 0x8f ends inside its peers");
+        assert_eq!(fault("8f00000000017f0000010000"), "frame type 0x8f: peers must be addresses with a port");
+        let peers = format!("8f0000000001{}", "7f0000011ff5".repeat(101));
+        assert_eq!(fault(&peers), "frame type 0x8f has 6 bytes too many");
         let leaves = format!("0b0000000001{}", hash.repeat(1025));
         assert_eq!(fault(&leaves), "frame type 0x0b has 32 bytes too many");
         let long = Frame::decode(vec![2; MAX_MESSAGE + 1].into()).expect_err("too long");

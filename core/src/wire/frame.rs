@@ -3,8 +3,11 @@
 //! Either side may send any frame at any time after its own HELLO. A request names itself with a number that
 //! its sender chose; whatever answers it carries the number.
 
+use std::net::SocketAddrV4;
+
 use bytes::Bytes;
 
+use crate::dht::DhtName;
 use crate::id::{ChunkId, Digest, InfoHash};
 
 /// Version of this protocol, told in [`Hello`].
@@ -19,6 +22,8 @@ pub const MAX_METAINFO: u32 = 32 * 1024 * 1024;
 pub const MAX_HAVE_PIECES: u32 = 32 * 1024 * 8;
 /// Most chunks in one CHUNK_STORE frame.
 pub const MAX_STORE_CHUNKS: usize = 64;
+/// Most addresses in one DHT_PEERS frame.
+pub const MAX_DHT_PEERS: usize = 100;
 
 /// Number of a request, chosen by its sender; unique among its open requests on that session.
 pub type RequestId = u32;
@@ -151,13 +156,31 @@ pub enum Frame {
         /// The request.
         request: RequestId,
     },
-    /// Announce these names (20-byte truncated hashes, BEP 5) on the DHT for me. Answered by REJECT where
-    /// there is no DHT.
+    /// Announce this share, which you store, on the DHT (BEP 5). Answered by DHT_ANNOUNCED or REJECT.
     DhtAnnounce {
         /// Number of this request.
         request: RequestId,
         /// What to announce.
         info_hash: InfoHash,
+    },
+    /// The DHT has heard of it, and will hear of it again.
+    DhtAnnounced {
+        /// The request.
+        request: RequestId,
+    },
+    /// Who is announced on the DHT under this name? Answered by one DHT_PEERS or REJECT.
+    DhtLookUp {
+        /// Number of this request.
+        request: RequestId,
+        /// The name.
+        name: DhtName,
+    },
+    /// Those the DHT told of. Nobody vouches for them.
+    DhtPeers {
+        /// The request.
+        request: RequestId,
+        /// At most [`MAX_DHT_PEERS`], none with port 0.
+        peers: Vec<SocketAddrV4>,
     },
 }
 

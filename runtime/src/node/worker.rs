@@ -3,13 +3,16 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kollator_core::id::ChunkId;
 use kollator_core::merkle::HashedBlocks;
 use kollator_core::node::io::Ticket;
-use kollator_core::node::worker::{Worker, WorkerConfig, WorkerEvent, WorkerInput, WorkerOutput};
+use kollator_core::node::worker::{
+    DhtConfig, DhtEvent, Worker, WorkerConfig, WorkerEvent, WorkerInput, WorkerOutput,
+};
 use kollator_core::rtc::RtcEvent;
 use kollator_core::store::EffectDone;
 use tokio::sync::mpsc;
@@ -21,6 +24,7 @@ use super::asker::{Answers, Asker};
 use super::lanes;
 use super::tasks::Tasks;
 use crate::blocking::Blocking;
+use crate::dht::{Dht, DhtDriver};
 use crate::driver::{self, Handle, Host};
 use crate::event::{EventSink, Stopped};
 use crate::http::front::system_clock;
@@ -39,7 +43,7 @@ const MEMORY_EVERY: Duration = Duration::from_secs(1);
 /// What a worker is made of.
 #[derive(Debug)]
 pub struct WorkerOptions {
-    /// The machine's settings; its number of fronts is that of `fronts`.
+    /// The machine's settings; its number of fronts is that of `fronts`, and `dht` says whether it uses the DHT.
     pub config: WorkerConfig,
     /// Where its fronts are, at least one.
     pub fronts: Vec<FrontUrl>,
@@ -51,6 +55,22 @@ pub struct WorkerOptions {
     pub blocking: Blocking,
     /// Tells how many bytes of memory the process takes, for the machine's limit on them; `None` where nobody can know.
     pub memory: fn() -> Option<u64>,
+    /// The DHT, if it is used.
+    pub dht: Option<WorkerDht>,
+}
+
+/// What a worker needs to use the DHT.
+pub struct WorkerDht {
+    /// The way into it.
+    pub dht: Arc<dyn Dht>,
+    /// TCP port of the worker's HTTP as others reach it: what is announced.
+    pub port: u16,
+}
+
+impl fmt::Debug for WorkerDht {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerDht").field("port", &self.port).finish_non_exhaustive()
+    }
 }
 
 /// A running worker. Dropped, it stops at once without a word to anyone; see [`WorkerNode::drain`].
@@ -82,8 +102,9 @@ impl WorkerNode {
         net: N,
         transport: impl FnOnce(EventSink<RtcEvent>) -> Result<T, E>,
     ) -> Result<Self, E> {
-        let WorkerOptions { mut config, fronts, store, recovered, blocking, memory } = options;
+        let WorkerOptions { mut config, fronts, store, recovered, blocking, memory, dht } = options;
         config.fronts = fronts.len();
+        config.dht = dht.as_ref().map(|_| DhtConfig::new(config.seed));
         let (handle, mailbox) = driver::mailbox();
         let transport = transport(handle.sink(WorkerInput::Rtc))?;
         let (tasks, panics) = Tasks::new();
@@ -98,6 +119,8 @@ impl WorkerNode {
             transport,
             hash: lanes::start(&tasks, &blocking, hash, &handle.sink(hashed)),
             stored: handle.sink(WorkerInput::Store),
+            dht: dht.map(|WorkerDht { dht, port }| DhtDriver::new(dht, port, store.clone())),
+            asked_dht: handle.sink(WorkerInput::Dht),
             store,
             answers,
             tasks,
@@ -173,6 +196,8 @@ struct WorkerHost<N: Net, T> {
     transport: T,
     store: StoreDriver,
     stored: EventSink<EffectDone>,
+    dht: Option<DhtDriver>,
+    asked_dht: EventSink<DhtEvent>,
     hash: mpsc::UnboundedSender<(Ticket, Bytes)>,
     answers: Answers,
     tasks: Tasks,
@@ -188,6 +213,14 @@ impl<N: Net, T: Transport> Host<Worker> for WorkerHost<N, T> {
                 self.tasks.spawn(async move {
                     // An error says that the worker has stopped.
                     let _ = stored.send(effect.await).await;
+                });
+            }
+            WorkerOutput::Dht(command) => {
+                let driver = self.dht.as_ref().expect("a worker without a DHT asks nothing of it");
+                let (event, asked) = (driver.execute(command), self.asked_dht.clone());
+                self.tasks.spawn(async move {
+                    // An error says that the worker has stopped.
+                    let _ = asked.send(event.await).await;
                 });
             }
             WorkerOutput::Hash { ticket, data } => {

@@ -16,6 +16,8 @@ use crate::blocking::Blocking;
 
 /// Most objects remembered as wrong in the backing store. Beyond it, the smallest names are forgotten.
 const MAX_WRONG: usize = 4096;
+/// Folder of the backing store where `.ko`s are.
+const TORRENTS: &str = "torrents/";
 
 /// Executes [`Effect`]s. Clones drive the same disk and backing store.
 #[derive(Clone)]
@@ -76,6 +78,24 @@ impl StoreDriver {
             };
             EffectDone { ticket, outcome: outcome.unwrap_or_else(Outcome::Failed) }
         }
+    }
+
+    /// Shares that the backing store has: the first `most` above `after`, in order, or all there are.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub async fn shares(&self, after: Option<InfoHash>, most: usize) -> Result<Vec<InfoHash>, DiskError> {
+        let mut after = after.map_or_else(String::new, |share| Key::Torrent(share).to_string());
+        let mut shares = Vec::new();
+        while shares.len() < most {
+            let names = self.0.backing.list(TORRENTS, &after).await?;
+            let Some(last) = names.iter().max() else { break };
+            after.clone_from(last);
+            let known = names.iter().filter_map(|name| share_of(name));
+            let right = known.filter(|share| !self.is_wrong(Key::Torrent(*share)));
+            shares.extend(right.take(most - shares.len()));
+        }
+        Ok(shares)
     }
 
     async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&CacheDir) -> T + Send + 'static) -> T {
@@ -141,4 +161,10 @@ impl StoreDriver {
         }
         DiskError(format!("{key} is wrong in the backing store: {why}"))
     }
+}
+
+/// The share whose `.ko` has this name in the backing store.
+fn share_of(name: &str) -> Option<InfoHash> {
+    let share = name.strip_prefix(TORRENTS)?.strip_suffix(".ko")?.parse().ok()?;
+    (Key::Torrent(share).to_string() == name).then_some(share)
 }

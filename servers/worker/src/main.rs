@@ -1,6 +1,7 @@
 //! `kollator-worker`: settings, logging, signals. What a worker does is in `kollator-core`, how its disk, its
 //! network and its HTTP are driven in `kollator-runtime`.
 
+mod dht;
 mod settings;
 mod verify;
 
@@ -15,6 +16,7 @@ use clap::{CommandFactory, Parser as _};
 use kollator_core::auth::SharedKey;
 use kollator_core::node::worker::WorkerConfig;
 use kollator_runtime::blocking::Blocking;
+use kollator_runtime::dht::MainlineSettings;
 use kollator_runtime::http::front::system_clock;
 use kollator_runtime::http::worker::{self, WorkerHttp};
 use kollator_runtime::net::{Net as _, TokioNet};
@@ -26,6 +28,7 @@ use kollator_servers::{Signals, raise_open_files};
 use tokio::sync::oneshot;
 use tracing::info;
 
+use self::dht::{announced_port, join};
 use self::settings::{Settings, Storage, VerifySettings};
 
 /// Longest wait at shutdown for what is open to be finished.
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let settings = Settings::parse();
     let key = settings.key.read().unwrap_or_else(|fault| refuse::<Settings>(&fault));
+    let dht = settings.dht.settings(settings.host).unwrap_or_else(|fault| refuse::<Settings>(&fault));
     let ice_servers = settings.ice.servers().unwrap_or_else(|fault| refuse::<Settings>(&fault));
     let storage = settings.store.storage().unwrap_or_else(|fault| refuse::<Settings>(&fault));
     settings.log.start().unwrap_or_else(|fault| refuse::<Settings>(&fault));
@@ -44,11 +48,17 @@ fn main() -> anyhow::Result<ExitCode> {
     raise_open_files();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let rtc = RtcConfig { ice_servers, ..RtcConfig::default() };
-    runtime.block_on(run(settings, key, storage, rtc))?;
+    runtime.block_on(run(settings, key, storage, rtc, dht))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(settings: Settings, key: SharedKey, storage: Storage, rtc: RtcConfig) -> anyhow::Result<()> {
+async fn run(
+    settings: Settings,
+    key: SharedKey,
+    storage: Storage,
+    rtc: RtcConfig,
+    dht: Option<MainlineSettings>,
+) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let addr = SocketAddr::new(settings.host, settings.port);
     let listener =
@@ -70,6 +80,10 @@ async fn run(settings: Settings, key: SharedKey, storage: Storage, rtc: RtcConfi
     };
     let config = machine_config(&settings, key);
     let url = config.http.clone();
+    let dht = match dht {
+        Some(dht) => Some(join(dht, announced_port(&url, settings.port)).await?),
+        None => None,
+    };
     let http = WorkerHttp {
         name: config.name.clone(),
         url: url.clone(),
@@ -86,6 +100,7 @@ async fn run(settings: Settings, key: SharedKey, storage: Storage, rtc: RtcConfi
         recovered,
         blocking,
         memory: resident_memory,
+        dht,
     };
     let mut node = WorkerNode::start(options, TokioNet, |sink| WebRtc::new(rtc, sink))
         .context("--stun-servers, --turn-servers")?;

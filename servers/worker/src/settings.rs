@@ -11,6 +11,8 @@ use kollator_runtime::link::FrontUrl;
 use kollator_runtime::storage::S3Settings;
 use kollator_servers::{IceSettings, KeySettings, LogSettings, public_url};
 
+use crate::dht::DhtSettings;
+
 /// Kollator's worker: an always-on peer with a cache in front of S3.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -68,6 +70,9 @@ pub(crate) struct Settings {
 
     #[command(flatten)]
     pub(crate) load: LoadSettings,
+
+    #[command(flatten)]
+    pub(crate) dht: DhtSettings,
 
     #[command(flatten)]
     pub(crate) ice: IceSettings,
@@ -241,6 +246,8 @@ mod tests {
             ("--max-connections", "0"),
             ("--max-memory-mb", "63"),
             ("--max-send-queue-mb", "0"),
+            ("--dht-bootstrap", "localhost"),
+            ("--dht-port", "70000"),
         ] {
             let fault = parse(&[flag, value]).unwrap_err().to_string();
             assert!(fault.contains(flag) && fault.contains(value), "{fault}");

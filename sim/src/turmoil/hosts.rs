@@ -144,6 +144,7 @@ impl Network {
             recovered,
             blocking: Blocking::Inline,
             memory: || None,
+            dht: None,
         };
         let transport = |sink| WebRtc::new(rtc_config(host, Udp::default()), sink);
         let mut node = WorkerNode::start(options, SimNet, transport)?;

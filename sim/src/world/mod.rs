@@ -513,6 +513,7 @@ impl World {
                     WorkerOutput::Hash { ticket, data } => self.hash_command(node, ticket, data),
                     WorkerOutput::Event(event) => self.journal.trace.text(&event),
                     WorkerOutput::Told { id, result } => self.web_told(node, id, result),
+                    WorkerOutput::Dht(_) => unreachable!("there is no DHT in this world"),
                     WorkerOutput::Drained => {}
                 }
             }

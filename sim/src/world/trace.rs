@@ -30,6 +30,7 @@ impl Trace {
                 self.word(id.0);
                 self.text(ask);
             }
+            WorkerInput::Dht(event) => self.text(event),
             WorkerInput::Drain => self.word(2),
         }
     }

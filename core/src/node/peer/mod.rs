@@ -405,7 +405,8 @@ impl Peer {
             }
             Frame::ChunkStore { request, .. }
             | Frame::MetainfoStore { request, .. }
-            | Frame::DhtAnnounce { request, .. } => self.reject(conn, request, Reason::Unsupported),
+            | Frame::DhtAnnounce { request, .. }
+            | Frame::DhtLookUp { request, .. } => self.reject(conn, request, Reason::Unsupported),
             Frame::ChunkResponse { request, first, data } => {
                 if let Some(download) = self.download_of(request) {
                     download.blocks(now, conn, request, first, data);
@@ -426,6 +427,8 @@ impl Peer {
             }
             Frame::ChunkStored { request, chunk } => self.chunk_stored(now, conn, request, chunk),
             Frame::MetainfoStored { request } => self.metainfo_stored(conn, request),
+            // Answers to what this peer never asks for: it has a DHT of its own where it needs one.
+            Frame::DhtAnnounced { .. } | Frame::DhtPeers { .. } => {}
             // The sessions keep these to themselves.
             Frame::Hello(_) | Frame::HealthCheck { .. } | Frame::Health { .. } => {}
         }

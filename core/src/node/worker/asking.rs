@@ -35,6 +35,9 @@ impl Worker {
             let chunks = self.store.clear_cache(now);
             return self.tell(id, Ok(Told::Cleared { chunks }));
         }
+        if let Ask::Announce(item) = ask {
+            return self.announce_asked(now, id, item);
+        }
         let ticket = self.question(Question::Asked(id));
         match ask {
             Ask::Torrent(info_hash) => self.store.torrent(now, ticket, info_hash),
@@ -43,7 +46,7 @@ impl Worker {
                 self.store.read(now, ticket, chunk, Part::Blocks { first, count });
             }
             Ask::Leaves(chunk) => self.store.read(now, ticket, chunk, Part::Leaves),
-            Ask::ClearCache => unreachable!("answered above"),
+            Ask::ClearCache | Ask::Announce(_) => unreachable!("dealt with above"),
         }
     }
 
@@ -56,6 +59,7 @@ impl Worker {
         }
         match ask {
             Ask::Blocks { count, .. } if count > MAX_ASK_BLOCKS => Err(AskError::TooMuch),
+            Ask::Announce(_) if !self.has_dht() => Err(AskError::NoDht),
             _ => Ok(()),
         }
     }
@@ -74,7 +78,12 @@ impl Worker {
 
     /// Answers an ask that was counted as open.
     pub(super) fn tell(&mut self, id: AskId, result: Result<Told, StoreError>) {
+        self.settle_ask(id, result.map_err(AskError::Store));
+    }
+
+    /// The same, where it is not the store that refuses.
+    pub(super) fn settle_ask(&mut self, id: AskId, result: Result<Told, AskError>) {
         self.asking.open -= 1;
-        self.out.push(WorkerOutput::Told { id, result: result.map_err(AskError::Store) });
+        self.out.push(WorkerOutput::Told { id, result });
     }
 }

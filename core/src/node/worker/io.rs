@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::dht::{Announcement, DhtCommand, DhtEvent};
+use crate::dht::Item;
 use crate::id::{ChunkId, Digest, InfoHash, PeerId};
 use crate::merkle::HashedBlocks;
 use crate::node::io::{LinkCommand, LinkEvent, Ticket};
@@ -47,6 +49,8 @@ pub enum WorkerInput {
         /// What.
         ask: Ask,
     },
+    /// The DHT answered. Only if the worker uses it.
+    Dht(DhtEvent),
     /// Take no new work, finish what is open, then say [`WorkerOutput::Drained`].
     Drain,
 }
@@ -60,6 +64,8 @@ pub enum WorkerOutput {
     Rtc(RtcCommand),
     /// Of the cache or the backing store.
     Store(Effect),
+    /// Of the DHT.
+    Dht(DhtCommand),
     /// Hash these blocks.
     Hash {
         /// Returned in the answer.
@@ -104,6 +110,8 @@ pub enum Ask {
     Leaves(ChunkId),
     /// Empty the cache of whatever nobody is reading or writing: [`Told::Cleared`].
     ClearCache,
+    /// Announce something on the DHT: [`Told::Announcement`].
+    Announce(Item),
 }
 
 /// The answer to an [`Ask`].
@@ -122,6 +130,8 @@ pub enum Told {
         /// How many.
         chunks: usize,
     },
+    /// What became of it.
+    Announcement(Announcement),
 }
 
 /// Why an [`Ask`] has no answer. Nothing changed.
@@ -133,6 +143,9 @@ pub enum AskError {
     /// More than [`MAX_ASK_BLOCKS`] at once.
     #[error("more than {MAX_ASK_BLOCKS} blocks at once")]
     TooMuch,
+    /// It was to be announced.
+    #[error("this worker does not use the DHT")]
+    NoDht,
     /// The store says no, or too many asks are open.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -193,14 +193,15 @@ impl Worker {
         {
             if let Some(share) = filing.next() {
                 let ko = share.raw().clone();
-                let ticket = self.question(Question::PutFile { keeping: id, bytes: ko.len() as u64 });
-                self.store.put_torrent(now, ticket, share.info_hash(), ko);
+                let (bytes, info_hash) = (ko.len() as u64, share.info_hash());
+                let ticket = self.question(Question::PutFile { keeping: id, bytes, info_hash });
+                self.store.put_torrent(now, ticket, info_hash, ko);
                 continue;
             }
             if filing.is_done() {
                 let (info_hash, ko) = (keeping.info_hash, filing.metainfo.raw().clone());
                 keeping.stage = Stage::Storing;
-                let ticket = self.question(Question::PutMetainfo(id));
+                let ticket = self.question(Question::PutMetainfo(id, info_hash));
                 self.store.put_torrent(now, ticket, info_hash, ko);
             }
             break;

@@ -6,6 +6,7 @@
 
 mod asking;
 mod clock;
+mod dht;
 mod io;
 mod keeping;
 mod load;
@@ -19,10 +20,13 @@ use lru::LruCache;
 
 use self::asking::Asking;
 use self::clock::ProofClock;
+use self::dht::Dht;
+pub use self::dht::{Announcement, DhtCommand, DhtConfig, DhtEvent, DhtStats};
 pub use self::io::*;
 use self::keeping::{Keeping, Stage};
 use self::load::Load;
 use crate::auth::SharedKey;
+use crate::dht::Item;
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, Machine, Outbox, Rng, earliest};
 use crate::merkle::{ChunkAssembly, VerifiedBlocks};
@@ -88,6 +92,8 @@ pub struct WorkerConfig {
     pub upload: UploadConfig,
     /// Most asks open at once that did not come over a data channel; more are turned down as busy.
     pub max_asks: usize,
+    /// How it uses the DHT, if it does.
+    pub dht: Option<DhtConfig>,
 }
 
 impl WorkerConfig {
@@ -110,6 +116,7 @@ impl WorkerConfig {
             store: crate::store::Config { max_memory: 40 << 20, ..crate::store::Config::default() },
             upload: UploadConfig { lane: UPLOAD_LANE, max_unsent: 128 << 20, ..UploadConfig::default() },
             max_asks: 64,
+            dht: None,
         }
     }
 }
@@ -145,9 +152,11 @@ enum Question {
     Metainfo { conn: ConnId, request: RequestId, offset: u32 },
     Kept(KeepingId),
     Check(KeepingId),
-    PutFile { keeping: KeepingId, bytes: u64 },
-    PutMetainfo(KeepingId),
+    PutFile { keeping: KeepingId, bytes: u64, info_hash: InfoHash },
+    PutMetainfo(KeepingId, InfoHash),
     Asked(AskId),
+    Announce { conn: ConnId, request: RequestId, info_hash: InfoHash },
+    AskedToAnnounce(AskId, InfoHash),
 }
 
 /// The machine. See the module's documentation. Its first input is a [`WorkerInput::Wake`].
@@ -173,6 +182,7 @@ pub struct Worker {
     questions: BTreeMap<Ticket, Question>,
     asking: Asking,
     load: Load,
+    dht: Option<Dht>,
     piece_counts: LruCache<InfoHash, u32>,
     banned: BTreeSet<PeerId>,
     next_slot: u32,
@@ -220,6 +230,7 @@ impl Worker {
             questions: BTreeMap::new(),
             asking: Asking::default(),
             load: Load::default(),
+            dht: config.dht.clone().map(Dht::new),
             piece_counts: LruCache::new(REMEMBERED_SHARES),
             banned: BTreeSet::new(),
             next_slot: 0,
@@ -294,6 +305,7 @@ impl Worker {
             }
             moved |= self.pull_more(now);
         }
+        self.use_dht(now);
         self.weigh(now);
         while let Some(output) = self.uplink.poll() {
             self.uplink_output(now, output);
@@ -308,6 +320,7 @@ impl Worker {
         if !self.draining {
             self.draining = true;
             self.sessions.close_doors();
+            self.close_dht();
             self.uplink.send(&ToFront::Draining {});
         }
     }
@@ -385,6 +398,7 @@ impl Worker {
         self.upload.session_down(conn);
         self.pull.source_down(now, conn);
         self.keepings.retain(|_, keeping| keeping.conn != conn);
+        self.leave_dht(conn);
         let mut orphans = Vec::new();
         for (chunk, offered) in &mut self.offered {
             let before = offered.waiters.len();
@@ -434,6 +448,8 @@ impl Worker {
             | Frame::ChunkList { request, .. }
             | Frame::MetainfoRequest { request, .. }
             | Frame::MetainfoStore { request, .. }
+            | Frame::DhtAnnounce { request, .. }
+            | Frame::DhtLookUp { request, .. }
                 if self.draining =>
             {
                 self.reject(conn, request, Reason::Leaving);
@@ -462,9 +478,14 @@ impl Worker {
             Frame::ChunkResponse { request, first, data } => self.pull.blocks(now, conn, request, first, data),
             Frame::Hashes { request, leaves } => self.pull.leaves(now, conn, request, leaves),
             Frame::Reject { request, reason } => self.rejected(now, conn, request, reason),
-            Frame::DhtAnnounce { request, .. } => self.reject(conn, request, Reason::Unsupported),
+            Frame::DhtAnnounce { request, info_hash } => self.announce_for(now, conn, request, info_hash),
+            Frame::DhtLookUp { request, name } => self.look_up(conn, request, name),
             // News and acknowledgements of things this worker never asks for.
-            Frame::Have { .. } | Frame::ChunkStored { .. } | Frame::MetainfoStored { .. } => {
+            Frame::Have { .. }
+            | Frame::ChunkStored { .. }
+            | Frame::MetainfoStored { .. }
+            | Frame::DhtAnnounced { .. }
+            | Frame::DhtPeers { .. } => {
                 self.blame(now, conn, Offence::Unsolicited.to_string());
             }
             // The sessions keep these to themselves.
@@ -524,10 +545,15 @@ impl Worker {
             Answer::Stored { ticket, result } => match self.questions.remove(&ticket) {
                 Some(Question::Put(chunk)) => {
                     self.pulling -= u64::from(chunk.length());
+                    self.announce_stored(now, Item::Chunk(chunk), &result);
                     self.settle_offer(chunk, result);
                 }
-                Some(Question::PutFile { keeping, bytes }) => self.file_stored(now, keeping, bytes, result),
-                Some(Question::PutMetainfo(id)) => {
+                Some(Question::PutFile { keeping, bytes, info_hash }) => {
+                    self.announce_stored(now, Item::Share(info_hash), &result);
+                    self.file_stored(now, keeping, bytes, result);
+                }
+                Some(Question::PutMetainfo(id, info_hash)) => {
+                    self.announce_stored(now, Item::Share(info_hash), &result);
                     self.end_keeping(id, result.map_err(|error| reason_of(&error)));
                 }
                 other => unreachable!("no put was asked for {other:?}"),
@@ -538,11 +564,11 @@ impl Worker {
                 Some(Question::Asked(id)) => self.tell(id, result.map(Told::Has)),
                 other => unreachable!("no look-up was asked for {other:?}"),
             },
-            Answer::Torrent { ticket, result } => self.torrent_answered(ticket, result),
+            Answer::Torrent { ticket, result } => self.torrent_answered(now, ticket, result),
         }
     }
 
-    fn torrent_answered(&mut self, ticket: Ticket, result: Result<Option<Bytes>, StoreError>) {
+    fn torrent_answered(&mut self, now: Instant, ticket: Ticket, result: Result<Option<Bytes>, StoreError>) {
         match self.questions.remove(&ticket) {
             Some(Question::List { conn, request, info_hash }) => {
                 let pieces = result.map(|ko| ko.and_then(|ko| Metainfo::parse(ko).ok()));
@@ -570,6 +596,12 @@ impl Worker {
                 Err(error) => self.end_keeping(id, Err(reason_of(&error))),
             },
             Some(Question::Asked(id)) => self.tell(id, result.map(Told::Torrent)),
+            Some(Question::Announce { conn, request, info_hash }) => {
+                self.announce_answered(now, (conn, request), info_hash, result);
+            }
+            Some(Question::AskedToAnnounce(id, info_hash)) => {
+                self.announce_asked_answered(now, (id, info_hash), result);
+            }
             other => unreachable!("no .ko was asked for {other:?}"),
         }
     }
@@ -733,6 +765,7 @@ impl Machine for Worker {
             WorkerInput::Clock { unix_ms } => self.clock.set(now, unix_ms),
             WorkerInput::Memory { bytes } => self.memory_is(bytes),
             WorkerInput::Ask { id, ask } => self.ask(now, id, ask),
+            WorkerInput::Dht(event) => self.dht_event(now, event),
             WorkerInput::Drain => self.drain(),
         }
         self.pump(now);
@@ -757,6 +790,7 @@ impl Machine for Worker {
             self.pull.next_wake(),
             self.store.next_wake(),
             self.load.next_wake(self.uplink.is_up()),
+            self.dht_wake(),
         ])
     }
 }

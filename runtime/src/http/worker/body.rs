@@ -204,6 +204,7 @@ impl IntoResponse for Unavailable {
             AskError::Store(StoreError::Failed(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, again, "the storage failed; try again later\n").into_response()
             }
+            error @ AskError::NoDht => (StatusCode::NOT_IMPLEMENTED, format!("{error}\n")).into_response(),
             error @ (AskError::Store(StoreError::Busy) | AskError::Leaving | AskError::TooMuch) => {
                 (StatusCode::SERVICE_UNAVAILABLE, again, format!("{error}; try again later\n")).into_response()
             }

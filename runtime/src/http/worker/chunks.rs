@@ -69,7 +69,7 @@ pub(super) async fn hashes(
     Ok((head, bytes).into_response())
 }
 
-fn parse(id: &str) -> Result<ChunkId, String> {
+pub(super) fn parse(id: &str) -> Result<ChunkId, String> {
     parse_chunk_name(id).ok_or_else(|| {
         let got: String = id.chars().take(100).collect();
         format!(

@@ -56,6 +56,17 @@ pub(super) fn render(known: &Known, counted: &Counted) -> Metrics {
         ("bytes_stored_total", "counter", "Bytes of them.", store.stored_bytes),
         ("faults_total", "counter", "Effects of the store that failed.", store.faults),
         ("memory_bytes", "gauge", "Bytes of chunks and metainfo in memory.", store.memory),
+        ("dht_announcements_total", "counter", "Announcements that the DHT heard.", known.dht.announcements),
+        (
+            "dht_announcements_failed_total",
+            "counter",
+            "Announcements that it did not hear.",
+            known.dht.announcements_failed,
+        ),
+        ("dht_items", "gauge", "Things that are announced again and again.", count(known.dht.items)),
+        ("dht_queries_total", "counter", "Look-ups that the DHT answered.", known.dht.queries),
+        ("dht_queries_failed_total", "counter", "Look-ups that it did not answer.", known.dht.queries_failed),
+        ("dht_peers_total", "counter", "Addresses that look-ups found.", known.dht.peers),
         ("waiting", "gauge", "Questions to the store that wait for an answer.", count(store.waiting)),
     ] {
         metrics.value(name, kind, help, value);

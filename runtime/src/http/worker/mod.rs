@@ -5,6 +5,7 @@ mod body;
 mod chunks;
 mod content;
 mod cors;
+mod dht;
 mod metrics;
 mod range;
 mod shares;
@@ -18,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -136,6 +137,7 @@ fn router(shared: Arc<Shared>) -> Router {
     let proven = from_fn_with_state(shared.proofs.clone(), proof::require);
     Router::new()
         .route("/cache/clear", post(clear_cache))
+        .route("/dht/announce", post(dht::announce).layer(DefaultBodyLimit::max(dht::MAX_BODY)))
         .route_layer(proven)
         .route("/health", get(stats::health))
         .route("/stats", get(stats::stats))

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use kollator_core::id::ChunkId;
-use kollator_core::node::worker::Worker;
+use kollator_core::node::worker::{DhtStats, Worker};
 use kollator_core::store::Stats;
 use serde_json::{Value, json};
 
@@ -31,6 +31,8 @@ pub(super) struct Known {
     pub(super) load: u8,
     pub(super) turned_away: u64,
     pub(super) send_queue: u64,
+    pub(super) has_dht: bool,
+    pub(super) dht: DhtStats,
 }
 
 impl Known {
@@ -46,6 +48,8 @@ impl Known {
             load: worker.load(),
             turned_away: worker.turned_away(),
             send_queue: worker.send_queue(),
+            has_dht: worker.has_dht(),
+            dht: worker.dht_stats(),
         }
     }
 
@@ -124,6 +128,15 @@ fn page(shared: &Shared, known: &Known) -> Value {
             "backing_corrupt": store.backing_corrupt,
             "memory_bytes": store.memory,
             "waiting": store.waiting,
+        },
+        "dht": {
+            "enabled": known.has_dht,
+            "announcements": known.dht.announcements,
+            "announcements_failed": known.dht.announcements_failed,
+            "items": known.dht.items,
+            "queries": known.dht.queries,
+            "queries_failed": known.dht.queries_failed,
+            "peers": known.dht.peers,
         },
         "http": {
             "bytes_served": known.bytes_told,

@@ -1,15 +1,18 @@
 //! The server over real sockets on loopback, in front of a worker whose store is a folder.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path as FsPath;
+use std::sync::Mutex;
 
 use axum::serve::Listener as _;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use kollator_core::dht::DhtName;
 use kollator_core::id::{ChunkId, Digest};
-use kollator_core::merkle::{ChunkLeaves, VerifiedChunk};
+use kollator_core::merkle::{ChunkLeaves, VerifiedChunk, sha256};
 use kollator_core::metainfo::{MetainfoBuilder, piece_root};
 use kollator_core::node::worker::WorkerConfig;
 use kollator_core::store::Key;
@@ -19,10 +22,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::dht::{Dht, DhtError};
 use crate::http::front::system_clock;
 use crate::link::FrontUrl;
 use crate::net::{Net as _, TokioNet};
-use crate::node::worker::{WorkerNode, WorkerOptions};
+use crate::node::worker::{WorkerDht, WorkerNode, WorkerOptions};
 use crate::node::{random_id, random_seed};
 use crate::rtc::{RtcConfig, WebRtc};
 use crate::storage::{Backing as _, CacheDir, DirBacking, PutMode, StoreDriver, chunk_name};
@@ -75,6 +79,10 @@ impl Stage {
     }
 
     async fn with(requests: Budget) -> Self {
+        Self::of(requests, None).await
+    }
+
+    async fn of(requests: Budget, dht: Option<WorkerDht>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let blocking = Blocking::threads(2);
         let (cache, recovered) = CacheDir::open(folder.path().join("cache")).expect("an empty folder");
@@ -88,7 +96,7 @@ impl Stage {
         // Nobody is there: what is stored is served all the same.
         let fronts = vec![FrontUrl::parse("http://127.0.0.1:1").expect("a URL")];
         let options =
-            WorkerOptions { config, fronts, store, recovered, blocking: blocking.clone(), memory: || None };
+            WorkerOptions { config, fronts, store, recovered, blocking: blocking.clone(), memory: || None, dht };
         let rtc = RtcConfig::default();
         let node = WorkerNode::start(options, TokioNet, |sink| WebRtc::new(rtc, sink)).expect("WebRTC");
         let (stop, stopped) = oneshot::channel();
@@ -125,6 +133,10 @@ impl Stage {
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask_with(method, path, headers, Bytes::new()).await
+    }
+
+    async fn ask_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
         let stream = TcpStream::connect(self.addr).await.expect("listening");
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
         let carrying = tokio::spawn(connection);
@@ -132,7 +144,7 @@ impl Stage {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Empty::<Bytes>::new()).expect("legal");
+        let request = request.body(Full::new(body)).expect("legal");
         let (head, body) = sender.send_request(request).await.expect("an answer").into_parts();
         let body = body.collect().await.expect("all of it").to_bytes();
         carrying.abort();
@@ -365,4 +377,71 @@ async fn a_body_is_read_no_faster_than_it_is_taken() {
     while stage.get("/stats").await.json()["http"]["bodies"] != json!(0) {
         tokio::task::yield_now().await;
     }
+}
+
+/// A DHT that remembers what was announced, and knows nobody.
+#[derive(Default)]
+struct Heard(Mutex<BTreeSet<DhtName>>);
+
+#[async_trait::async_trait]
+impl Dht for Heard {
+    async fn announce(&self, name: DhtName, port: u16) -> Result<(), DhtError> {
+        assert_eq!(port, 8181);
+        self.0.lock().expect("no test panics with it").insert(name);
+        Ok(())
+    }
+
+    async fn peers(&self, _name: DhtName, _most: usize) -> Result<Vec<SocketAddrV4>, DhtError> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_names_is_announced() {
+    let heard = Arc::new(Heard::default());
+    let dht = WorkerDht { dht: heard.clone(), port: 8181 };
+    let stage = Stage::of(GENEROUS, Some(dht)).await;
+    let stored = stage.store("file", &[(&["file"], 100)]).await;
+    assert_eq!(stage.get(&stored.url("file")).await.status, 200);
+    while stage.get("/chunks").await.json()["chunks"] == json!([]) {
+        tokio::task::yield_now().await;
+    }
+    let (hash, chunk) = (stored.share.info_hash(), stored.share.pieces()[0].chunk);
+    let (unknown, id) = (InfoHash(sha256(b"unknown")), chunk_name(chunk));
+    let mut now = system_clock();
+    let mut announce = async |body: String| {
+        now += 1;
+        let proof = format!("Kollator admin:{now}:{}", key().token("POST /dht/announce w1 admin", now));
+        stage.ask_with("POST", "/dht/announce", &[("Authorization", &proof)], body.into()).await
+    };
+    let body = json!({"shares": [hash, unknown], "chunks": [id]});
+    assert_eq!(stage.ask_with("POST", "/dht/announce", &[], body.to_string().into()).await.status, 401);
+    let answer = announce(body.to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["not_held"], json!([unknown]));
+    // Which of them the first sweep came to first is not said.
+    let names = [DhtName::from(hash), chunk.into()];
+    while !names.iter().all(|name| heard.0.lock().expect("no test panics with it").contains(name)) {
+        tokio::task::yield_now().await;
+    }
+    while announce(body.to_string()).await.json()["announced"] != json!([hash, id]) {
+        tokio::task::yield_now().await;
+    }
+    let refused = announce("{}".to_owned()).await;
+    assert_eq!((refused.status, refused.text().contains("1 to 100")), (400, true), "{}", refused.text());
+    let told = stage.get("/stats").await.json()["dht"].clone();
+    assert_eq!(told["enabled"], json!(true));
+    assert!(told["announcements"].as_u64() >= Some(2), "{told}");
+    assert!(!heard.0.lock().expect("no test panics with it").contains(&unknown.into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_dht_nothing_is_announced() {
+    let stage = Stage::new().await;
+    let now = system_clock();
+    let proof = format!("Kollator admin:{now}:{}", key().token("POST /dht/announce w1 admin", now));
+    let body = json!({"shares": [InfoHash(sha256(b"share"))]}).to_string();
+    let answer = stage.ask_with("POST", "/dht/announce", &[("Authorization", &proof)], body.into()).await;
+    assert_eq!((answer.status, answer.text()), (501, "this worker does not use the DHT\n"));
+    assert_eq!(stage.get("/stats").await.json()["dht"]["enabled"], json!(false));
 }
