@@ -1,13 +1,15 @@
 //! `kollator download`: get a share, say how it goes, end when every byte is verified and on disk.
 
 use std::collections::BTreeMap;
+use std::future::pending;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
 use kollator_core::id::InfoHash;
 use kollator_core::metainfo::Metainfo;
-use kollator_core::node::peer::{Command, Order, PeerEvent, Progress, SourceKind, Totals};
+use kollator_core::node::peer::{Command, Order, PeerEvent, Progress, SourceKind, Totals, WorkerUrl};
 use kollator_runtime::disk::{Disk, OutputOptions};
 use kollator_runtime::node::peer::PeerNode;
 use serde::Serialize;
@@ -76,7 +78,7 @@ pub(crate) async fn run(network: &Network, download: Download) -> anyhow::Result
     let mut signals = Signals::listen()?;
     let target = Target::read(&download.target)?;
     let info_hash = target.info_hash();
-    let (http, workers) = (download.http(), download.workers);
+    let (http, mut workers, dht) = (download.http(), download.workers, download.dht);
     let disk = Disk::default();
     let options = OutputOptions {
         path: download.output,
@@ -85,18 +87,38 @@ pub(crate) async fn run(network: &Network, download: Download) -> anyhow::Result
         threads: node::cores(),
     };
     disk.expect(info_hash, options);
-    let others = if workers.is_empty() { network.fronts() } else { network.given_fronts().to_vec() };
+    let is_led = !workers.is_empty() || dht.is_wanted();
+    let others = if is_led { network.given_fronts().to_vec() } else { network.fronts() };
     let fronts = node::fronts(target.fronts(), others)?;
+    let mut show =
+        Show { json: download.json, bar: words::bar("downloading", 0), begun, offline: words::Offline::default() };
+    workers.extend(target.workers());
+    let mut finding = pin!(dht.workers(info_hash, network.patience()));
+    let is_alone = dht.is_wanted() && fronts.is_empty() && workers.is_empty();
+    if is_alone {
+        // There is nothing to do before, so nothing is to fail for want of progress.
+        workers = tokio::select! {
+            found = &mut finding => show.found(info_hash, found)?,
+            signal = signals.next() => return Ok(Ended::Stopped(signal)),
+        };
+    }
     let (peer, mut events) = node::start(network, fronts, http, disk.clone())?;
     let order = if download.sequential { Order::Sequential } else { Order::RarestFirst };
     peer.command(Command::Download { info_hash, metainfo: target.metainfo(), order }).await?;
-    let workers = workers.into_iter().chain(target.workers()).collect();
     peer.command(Command::AddWorkers { info_hash, workers }).await?;
 
-    let mut show =
-        Show { json: download.json, bar: words::bar("downloading", 0), begun, offline: words::Offline::default() };
+    let lead = async {
+        if dht.is_wanted() && !is_alone {
+            match finding.await {
+                Ok(workers) => peer.command(Command::AddWorkers { info_hash, workers }).await?,
+                Err(error) => words::say(&format!("{error:#}")),
+            }
+        }
+        pending().await
+    };
     let ended = tokio::select! {
         ended = follow(&peer, info_hash, &mut events, &mut show) => ended,
+        broken = lead => broken,
         signal = signals.next() => Ok(Followed::Stopped(signal)),
     };
     peer.shutdown().await;
@@ -152,6 +174,15 @@ async fn follow(
 }
 
 impl Show {
+    /// What came of looking for workers where there is no other way to the share.
+    fn found(&self, info_hash: InfoHash, found: anyhow::Result<Vec<WorkerUrl>>) -> anyhow::Result<Vec<WorkerUrl>> {
+        if let Err(error) = &found {
+            self.bar.finish_and_clear();
+            self.line(&Line::Failed { info_hash, reason: &error.to_string() })?;
+        }
+        found.with_context(|| format!("could not download {info_hash}"))
+    }
+
     fn line(&self, line: &Line<'_>) -> anyhow::Result<()> {
         if self.json { words::print(&serde_json::to_string(line)?) } else { Ok(()) }
     }

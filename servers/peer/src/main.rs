@@ -3,6 +3,7 @@
 //! Results go to standard output and nothing else does; words, progress and logs go to standard error.
 
 mod create;
+mod dht;
 mod download;
 mod info;
 mod node;

@@ -14,6 +14,8 @@ use kollator_servers::LogFormat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::dht::DhtArgs;
+
 /// The front that is asked if none is named.
 const USUAL_FRONT: &str = "http://localhost:8080";
 
@@ -33,7 +35,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Args)]
 pub(crate) struct Network {
     /// Base URL of a front; repeated, or separated by commas, for several [default: http://localhost:8080; none for a
-    /// download with --from].
+    /// download with --from or --dht].
     #[arg(long = "front", env = "KOLLATOR_FRONT", value_name = "URL", value_delimiter = ',', global = true,
           value_parser = FrontUrl::parse)]
     fronts: Vec<FrontUrl>,
@@ -116,6 +118,8 @@ pub(crate) struct Download {
     /// within 5 seconds, or are slow.
     #[arg(long, conflicts_with = "no_http")]
     pub(crate) http_only: bool,
+    #[command(flatten)]
+    pub(crate) dht: DhtArgs,
     /// Never ask workers over HTTP.
     #[arg(long, conflicts_with = "workers")]
     pub(crate) no_http: bool,
