@@ -224,6 +224,8 @@ impl Stage {
             Frame::DhtPeers { peers, .. } => {
                 let set: BTreeSet<_> = peers.iter().collect();
                 assert!(peers.len() <= MAX_DHT_PEERS && set.len() == peers.len(), "{peers:?}");
+                let is_real = |peer: &SocketAddrV4| peer.port() != 0 && !peer.ip().is_unspecified();
+                assert!(peers.iter().all(is_real), "{peers:?}");
             }
             _ => {}
         }
