@@ -215,6 +215,7 @@ impl Store {
         if let Some(data) = self.chunks.get(&chunk).and_then(|active| active.data.as_ref()) {
             let result = part.of(data).ok_or(StoreError::NotFound);
             self.cache.count_hit();
+            self.count_reading(chunk, part);
             return self.answer(Answer::Data { ticket, result });
         }
         if self.waiting >= self.config.max_waiting {
@@ -222,6 +223,7 @@ impl Store {
         }
         self.waiting += 1;
         if let Some(pin) = self.cache.pin(now, chunk) {
+            self.count_reading(chunk, part);
             let pending = Pending::CacheRead { pin, chunk, ticket, part };
             self.start(pending, |ticket| Effect::CacheRead { ticket, chunk, part });
         } else {
@@ -430,8 +432,16 @@ impl Store {
         active.data = Some(chunk.clone());
         self.held_bytes += u64::from(id.length());
         for (ticket, part) in readers {
+            self.count_reading(id, part);
             let result = part.of(&chunk).ok_or(StoreError::NotFound);
             self.settle(Answer::Data { ticket, result });
+        }
+    }
+
+    /// Tells the cache of a reading of a chunk that is there, once: when its first block is read.
+    fn count_reading(&mut self, chunk: ChunkId, part: Part) {
+        if matches!(part, Part::Blocks { first: 0, .. }) {
+            self.cache.count_reading(chunk);
         }
     }
 

@@ -1,8 +1,10 @@
 //! Load on fronts: thousands of WebSocket sessions that idle, exchange offers and answers at a fixed rate, or as fast
 //! as the fronts relay them. Checks every delivery; never leaves loopback, never touches a front but to read its
-//! memory and CPU time. How fast fronts tell each other what changed is in [`propagation`].
+//! memory and CPU time. How fast fronts tell each other what changed is in [`propagation`]; how often a worker's cache
+//! has what it is asked for, in [`hits`].
 
 mod exchange;
+pub mod hits;
 mod limits;
 mod process;
 pub mod propagation;
