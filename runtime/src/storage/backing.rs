@@ -18,7 +18,7 @@ pub enum Found {
 /// Whether a put may replace an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutMode {
-    /// An object that is there at the same length is right: an object's name decides its content.
+    /// An object that is there with these very bytes stays as it is; one with others is replaced.
     Create,
     /// What is there is wrong or out of date.
     Replace,

@@ -3,6 +3,8 @@
 //! Every request is tried again after what may pass (no answer, a broken one, 5xx, 429), with growing, jittered
 //! pauses, until a deadline. Bodies come back as they are: the driver verifies them.
 
+mod upload;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +13,9 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, ResponseChecksumValidation};
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, ChecksumAlgorithm, CreateBucketConfiguration};
@@ -23,6 +27,7 @@ use kollator_core::node::io::DiskError;
 use kollator_core::store::{Key, MAX_KO_LEN};
 use tokio::time::{Instant, sleep, timeout};
 
+use self::upload::Upload;
 use super::backing::{Backing, Found, PutMode, allows_length};
 
 /// The first pause before a request is tried again; each further one is twice as long.
@@ -47,7 +52,8 @@ pub struct S3Settings {
     pub path_style: bool,
     /// Longest time for one try of one request, its body included.
     pub attempt_timeout: Duration,
-    /// Longest time that a read waits for its first or next bytes before it is tried again.
+    /// Longest time that a read waits for its first or next bytes, and a put for the connection to take some, before it
+    /// is tried again. For the answer to a put it waits a second a MiB longer.
     pub idle_timeout: Duration,
     /// Longest time for a request with all its tries.
     pub deadline: Duration,
@@ -176,27 +182,57 @@ impl S3Backing {
     /// One try to put an object.
     async fn try_put(&self, key: Key, body: Bytes, mode: PutMode) -> Result<(), Trouble> {
         let create = mode == PutMode::Create && self.conditional.load(Ordering::Relaxed);
-        let length = body.len() as u64;
-        let put = |create: bool| {
+        let put = async |create: bool| {
             let request = self.client.put_object().bucket(&self.settings.bucket).key(key.to_string());
             let request =
                 request.checksum_algorithm(ChecksumAlgorithm::Crc32).body(ByteStream::from(body.clone()));
-            request.set_if_none_match(create.then(|| "*".to_owned())).send()
+            let request = request.set_if_none_match(create.then(|| "*".to_owned()));
+            let upload = Upload::new(body.clone());
+            let answer = request.customize().interceptor(upload.clone()).send();
+            let answer = upload.answered(self.settings.idle_timeout, answer).await.map_err(Trouble::slow)?;
+            answer.map(|_| ()).map_err(Trouble::from)
         };
-        let refused = match put(create).await.map_err(Trouble::from) {
+        let refused = match put(create).await {
             Err(trouble) if create => trouble,
-            other => return other.map(|_| ()),
+            other => return other,
         };
         match refused.status {
-            // It is there. At another length it is not what its name says, and is replaced.
-            Some(412) if self.try_length(key).await? == Some(length) => Ok(()),
-            Some(412) => put(false).await.map(|_| ()).map_err(Trouble::from),
+            Some(412) if self.try_compare(key, &body).await? => Ok(()),
+            // It is there and not what its name says.
+            Some(412) => put(false).await,
             Some(501) => {
                 self.conditional.store(false, Ordering::Relaxed);
-                put(false).await.map(|_| ()).map_err(Trouble::from)
+                put(false).await
             }
             _ => Err(refused),
         }
+    }
+
+    /// One try to find out whether an object has these very bytes. They are compared while they arrive: nothing is
+    /// hashed and nothing kept.
+    async fn try_compare(&self, key: Key, bytes: &[u8]) -> Result<bool, Trouble> {
+        let request = self.client.get_object().bucket(&self.settings.bucket).key(key.to_string());
+        let object = match self.patiently(request.send()).await?.map_err(Trouble::from) {
+            Ok(object) => object,
+            Err(trouble) if trouble.status == Some(404) => return Ok(false),
+            Err(trouble) => return Err(trouble),
+        };
+        let claimed = object.content_length().and_then(|length| u64::try_from(length).ok());
+        if claimed.is_some_and(|claimed| claimed != bytes.len() as u64) {
+            return Ok(false);
+        }
+        let (mut body, mut rest) = (object.body, bytes);
+        while let Some(part) = self.patiently(body.try_next()).await?.map_err(|error| Trouble::passing(&error))? {
+            match rest.strip_prefix(&part[..]) {
+                Some(after) => rest = after,
+                None => return Ok(false),
+            }
+        }
+        if claimed.is_some() && !rest.is_empty() {
+            let arrived = bytes.len() - rest.len();
+            return Err(Trouble::passing(&std::io::Error::other(format!("only {arrived} bytes arrived"))));
+        }
+        Ok(rest.is_empty())
     }
 
     /// One try to get the length of an object; `None` if there is none.
@@ -342,6 +378,8 @@ fn client(settings: &S3Settings) -> Client {
         .credentials_provider(keys)
         .force_path_style(settings.path_style)
         .retry_config(RetryConfig::disabled())
+        // Both ways are watched here, more closely.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     config.set_endpoint_url(settings.endpoint.clone());
     Client::from_conf(config.build())
