@@ -172,3 +172,50 @@ async fn a_wrong_body_is_never_returned_and_the_next_put_heals_it() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_chunk_asked_for_at_a_wrong_height_is_not_there_and_the_right_one_stays_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, _) = CacheDir::open(folder.path().join("cache")).unwrap();
+    let backing = Arc::new(DirBacking::open(folder.path().join("store"), Blocking::Inline).unwrap());
+    let driver = StoreDriver::new(cache, Arc::<DirBacking>::clone(&backing), Blocking::Inline);
+    let ticket = Ticket(1);
+    let fetch = |chunk| driver.execute(Effect::FetchChunk { ticket, chunk });
+    for right in [chunk(20_000), chunk(100)] {
+        let (id, key) = (right.id(), Key::Chunk(right.id()));
+        backing.put(key, right.data().clone(), PutMode::Create).await.unwrap();
+        let heights = (0..=10).filter(|height| *height != id.height());
+        for wrong in heights.filter_map(|height| ChunkId::new(id.root(), id.length(), height)) {
+            let outcome = fetch(wrong).await.outcome;
+            assert!(matches!(outcome, Outcome::Chunk(None)), "{wrong:?}: {outcome:?}");
+            let exists = driver.execute(Effect::Exists { ticket, key }).await.outcome;
+            assert!(matches!(exists, Outcome::Exists(true)), "{wrong:?}");
+        }
+        assert!(matches!(fetch(id).await.outcome, Outcome::Chunk(Some(_))));
+        // Bytes that are the chunk at no height are wrong, whoever asks.
+        backing.put(key, vec![0; id.length() as usize].into(), PutMode::Replace).await.unwrap();
+        let wrong = ChunkId::new(id.root(), id.length(), 10).unwrap();
+        assert!(matches!(fetch(wrong).await.outcome, Outcome::Corrupt(_)));
+        assert!(matches!(driver.execute(Effect::Exists { ticket, key }).await.outcome, Outcome::Exists(false)));
+    }
+}
+
+#[tokio::test]
+async fn a_rotten_object_is_replaced_by_who_uploads_the_chunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let backing = DirBacking::open(folder.path(), Blocking::Inline).unwrap();
+    let whole = chunk(20_000);
+    let key = Key::Chunk(whole.id());
+    let path = folder.path().join(key.to_string());
+    let put = || backing.put(key, whole.data().clone(), PutMode::Create);
+    put().await.unwrap();
+    let before = SystemTime::now() - Duration::from_secs(1000);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+    put().await.unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before, "the same bytes are not written twice");
+    let mut rotten = fs::read(&path).unwrap();
+    rotten[10_000] ^= 1;
+    fs::write(&path, rotten).unwrap();
+    put().await.unwrap();
+    assert_eq!(backing.get(key).await.unwrap(), Found::Body(whole.data().clone()));
+}

@@ -16,6 +16,7 @@ use kollator_core::store::{Outcome, Part, PartData};
 use lru::LruCache;
 
 use super::cache_file::Unreadable;
+use super::file_system::{FileSystem, Os};
 use super::{atomic, cache_file};
 
 /// Files kept open for reading.
@@ -27,6 +28,7 @@ pub(super) const LOCK_NAME: &str = "kollator-cache.lock";
 #[derive(Debug)]
 pub struct CacheDir {
     root: PathBuf,
+    file_system: Arc<dyn FileSystem>,
     open: Mutex<LruCache<ChunkId, Arc<Opened>>>,
     _lock: File,
 }
@@ -67,18 +69,28 @@ impl CacheDir {
     /// # Errors
     /// If the folder cannot be used, another process uses it, or it holds something else than a cache.
     pub fn open(root: impl Into<PathBuf>) -> Result<(Self, Vec<(ChunkId, Duration)>), DiskError> {
-        let root = root.into();
-        let lock = lock(&root)?;
+        Self::open_on(Arc::new(Os), root.into())
+    }
+
+    /// The same on any file system.
+    pub(super) fn open_on(
+        file_system: Arc<dyn FileSystem>,
+        root: PathBuf,
+    ) -> Result<(Self, Vec<(ChunkId, Duration)>), DiskError> {
+        let lock = lock(&*file_system, &root)?;
         let now = SystemTime::now();
         let mut found = Vec::new();
         for folder in 0..=u8::MAX {
             let folder = root.join(format!("{folder:02x}"));
-            fs::create_dir_all(&folder)
-                .and_then(|()| recover(&folder, now, &mut found))
+            atomic::create_folder(&*file_system, &folder)
+                .and_then(|()| recover(&*file_system, &folder, now, &mut found))
                 .map_err(|error| explain("open the cache folder", &folder, &error))?;
         }
+        // Else a crash could take a whole folder of durable files.
+        let synced = file_system.sync_folder(&root);
+        synced.map_err(|error| explain("open the cache folder", &root, &error))?;
         let open = Mutex::new(LruCache::new(MAX_OPEN));
-        Ok((Self { root, open, _lock: lock }, found))
+        Ok((Self { root, file_system, open, _lock: lock }, found))
     }
 
     /// Reads a part of a cached chunk, and proves that it is as it was written. Unless it says
@@ -114,12 +126,11 @@ impl CacheDir {
     /// If the disk refuses: whether the chunk is there is not known.
     pub fn write(&self, chunk: &VerifiedChunk) -> Result<(), DiskError> {
         let path = self.path(chunk.id());
-        let temporary = path.with_file_name(format!("{}.tmp", cache_file::name(chunk.id())));
-        atomic::write(&temporary, &path, &[chunk.data(), &cache_file::trailer(chunk)])
+        atomic::write(&*self.file_system, &temporary(&path), &path, &[chunk.data(), &cache_file::trailer(chunk)])
             .map_err(|error| explain("write", &path, &error))
     }
 
-    /// Removes a chunk, if it is there.
+    /// Removes a chunk, if it is there, and what a write that failed left of it.
     ///
     /// # Errors
     /// If the disk refuses: it may still be there.
@@ -127,10 +138,15 @@ impl CacheDir {
         let path = self.path(chunk);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.pop(&chunk);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(explain("remove", &path, &error)),
-            _ => Ok(()),
+        for path in [temporary(&path), path] {
+            match self.file_system.remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(explain("remove", &path, &error));
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     fn path(&self, chunk: ChunkId) -> PathBuf {
@@ -152,16 +168,25 @@ impl CacheDir {
     }
 }
 
+/// The name of a chunk's file while it is written.
+fn temporary(path: &Path) -> PathBuf {
+    path.with_added_extension("tmp")
+}
+
 /// Takes the folder for this process. A folder that holds something else is refused: recovery removes files.
-pub(super) fn lock(root: &Path) -> Result<File, DiskError> {
-    fs::create_dir_all(root).map_err(|error| explain("create the cache folder", root, &error))?;
+pub(super) fn lock(file_system: &dyn FileSystem, root: &Path) -> Result<File, DiskError> {
+    atomic::create_folders(file_system, root).map_err(|error| explain("create the cache folder", root, &error))?;
     let path = root.join(LOCK_NAME);
-    let is_cache = path.exists();
-    let mut entries = fs::read_dir(root).map_err(|error| explain("list the cache folder", root, &error))?;
-    if !is_cache && entries.next().is_some() {
-        return Err(explain("use the cache folder", root, &"it holds other files: name an empty folder"));
+    if !path.exists() {
+        let mut entries = fs::read_dir(root).map_err(|error| explain("list the cache folder", root, &error))?;
+        if entries.next().is_some() {
+            return Err(explain("use the cache folder", root, &"it holds other files: name an empty folder"));
+        }
+        // Durable before anything else is: without it, what a crash leaves would be taken for other files.
+        let marked = file_system.create(&path).and_then(|_| file_system.sync_folder(root));
+        marked.map_err(|error| explain("create", &path, &error))?;
     }
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = File::options().write(true).open(&path);
     let file = file.map_err(|error| explain("open", &path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -171,7 +196,12 @@ pub(super) fn lock(root: &Path) -> Result<File, DiskError> {
 }
 
 /// Adds the whole chunks of one folder to `found` and removes every other file.
-fn recover(folder: &Path, now: SystemTime, found: &mut Vec<(ChunkId, Duration)>) -> io::Result<()> {
+fn recover(
+    file_system: &dyn FileSystem,
+    folder: &Path,
+    now: SystemTime,
+    found: &mut Vec<(ChunkId, Duration)>,
+) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
@@ -185,7 +215,7 @@ fn recover(folder: &Path, now: SystemTime, found: &mut Vec<(ChunkId, Duration)>)
             Ok(known) => found.push(known),
             Err(why) => {
                 tracing::warn!(path = %path.display(), why, "removing a file that is no whole chunk");
-                fs::remove_file(&path)?;
+                file_system.remove(&path)?;
             }
         }
     }

@@ -15,6 +15,7 @@ use kollator_core::store::Key;
 
 use super::atomic;
 use super::backing::{Backing, Found, PutMode, allows_length};
+use super::file_system::{FileSystem, Os};
 use crate::blocking::Blocking;
 
 /// Where objects are while they are written.
@@ -26,6 +27,7 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct DirBacking {
     root: Arc<Path>,
+    file_system: Arc<dyn FileSystem>,
     blocking: Blocking,
     next_temporary: AtomicU64,
 }
@@ -36,16 +38,24 @@ impl DirBacking {
     /// # Errors
     /// If the folder cannot be used.
     pub fn open(root: impl Into<PathBuf>, blocking: Blocking) -> Result<Self, DiskError> {
-        let root = root.into();
-        prepare(&root).map_err(|error| explain("use the storage folder", &root, &error))?;
-        Ok(Self::of_existing(root, blocking))
+        Self::open_on(Arc::new(Os), root.into(), blocking)
+    }
+
+    /// The same on any file system.
+    pub(super) fn open_on(
+        file_system: Arc<dyn FileSystem>,
+        root: PathBuf,
+        blocking: Blocking,
+    ) -> Result<Self, DiskError> {
+        prepare(&*file_system, &root).map_err(|error| explain("use the storage folder", &root, &error))?;
+        Ok(Self { file_system, ..Self::of_existing(root, blocking) })
     }
 
     /// A folder that is there, as requests will show.
     #[must_use]
     pub fn of_existing(root: impl Into<PathBuf>, blocking: Blocking) -> Self {
         let root: PathBuf = root.into();
-        Self { root: root.into(), blocking, next_temporary: AtomicU64::new(0) }
+        Self { root: root.into(), file_system: Arc::new(Os), blocking, next_temporary: AtomicU64::new(0) }
     }
 
     fn path(&self, key: Key) -> PathBuf {
@@ -74,13 +84,15 @@ impl Backing for DirBacking {
         let path = self.path(key);
         let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
         let temporary = self.root.join(TEMPORARY).join(format!("{}-{number}", std::process::id()));
-        let write = move || {
-            let there = length(&path).map_err(|error| explain("write", &path, &error))?;
-            if mode == PutMode::Create && there == Some(body.len() as u64) {
-                // Whoever wrote it may not have made its name durable yet.
-                return atomic::sync_parent(&path).map_err(|error| explain("write", &path, &error));
-            }
-            atomic::write(&temporary, &path, &[&body]).map_err(|error| explain("write", &path, &error))
+        let file_system = Arc::clone(&self.file_system);
+        let write = move || match mode {
+            // Whoever wrote it may not have made its name durable yet.
+            PutMode::Create if is_equal(&path, &body)? => atomic::sync_parent(&*file_system, &path),
+            PutMode::Create | PutMode::Replace => atomic::write(&*file_system, &temporary, &path, &[&body]),
+        };
+        let write = {
+            let path = self.path(key);
+            move || write().map_err(|error| explain("write", &path, &error))
         };
         self.blocking.run(write).await
     }
@@ -108,9 +120,10 @@ impl Backing for DirBacking {
     }
 }
 
-fn prepare(root: &Path) -> io::Result<()> {
+fn prepare(file_system: &dyn FileSystem, root: &Path) -> io::Result<()> {
+    atomic::create_folders(file_system, root)?;
     for folder in ["chunks", "torrents", TEMPORARY] {
-        fs::create_dir_all(root.join(folder))?;
+        atomic::create_folder(file_system, &root.join(folder))?;
     }
     let now = SystemTime::now();
     for entry in fs::read_dir(root.join(TEMPORARY))? {
@@ -118,10 +131,15 @@ fn prepare(root: &Path) -> io::Result<()> {
         let written = entry.metadata()?.modified()?;
         if now.duration_since(written).is_ok_and(|age| age > ABANDONED_AFTER) {
             tracing::info!(path = %entry.path().display(), "removing what a crash left half written");
-            fs::remove_file(entry.path())?;
+            file_system.remove(&entry.path())?;
         }
     }
-    atomic::sync_parent(&root.join(TEMPORARY))
+    file_system.sync_folder(root)
+}
+
+/// Whether these are the file's bytes; false if there is no file.
+fn is_equal(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    Ok(length(path)? == Some(bytes.len() as u64) && fs::read(path)? == bytes)
 }
 
 /// Length of the file; `None` if there is none.

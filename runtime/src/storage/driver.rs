@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use kollator_core::id::{ChunkId, InfoHash};
-use kollator_core::merkle::VerifiedChunk;
+use kollator_core::id::{ChunkId, Digest, InfoHash};
+use kollator_core::merkle::{self, MAX_HEIGHT, VerifiedChunk};
 use kollator_core::metainfo::Metainfo;
 use kollator_core::node::io::DiskError;
 use kollator_core::store::{Effect, EffectDone, Key, Outcome};
@@ -27,8 +27,9 @@ struct Inner {
     cache: CacheDir,
     backing: Arc<dyn Backing>,
     blocking: Blocking,
-    /// Objects of the backing store whose content was wrong: they count as missing, and are replaced when put.
-    wrong: Mutex<BTreeSet<Key>>,
+    /// Names of objects of the backing store whose content was wrong: they count as missing, and are replaced when put.
+    /// Chunks whose trees differ in height alone are one object.
+    wrong: Mutex<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for StoreDriver {
@@ -110,9 +111,13 @@ impl StoreDriver {
             Found::WrongLength(length) => return Ok(Outcome::Corrupt(self.condemn_length(key, length))),
             Found::Body(body) => body,
         };
-        let verified = self.0.blocking.run(move || VerifiedChunk::verify(chunk, body)).await;
-        Ok(match verified {
-            Some(verified) => Outcome::Chunk(Some(verified)),
+        let verify = move || match VerifiedChunk::verify(chunk, body.clone()) {
+            None if is_at_another_height(chunk, &body) => Some(None),
+            None => None,
+            verified => Some(verified),
+        };
+        Ok(match self.0.blocking.run(verify).await {
+            Some(found) => Outcome::Chunk(found),
             None => Outcome::Corrupt(self.condemn(key, &"its bytes are not the chunk")),
         })
     }
@@ -136,7 +141,7 @@ impl StoreDriver {
     async fn put(&self, key: Key, body: Bytes, mode: PutMode) -> Result<(), DiskError> {
         let mode = if self.is_wrong(key) { PutMode::Replace } else { mode };
         self.0.backing.put(key, body, mode).await?;
-        self.0.wrong.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.0.wrong.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.to_string());
         Ok(())
     }
 
@@ -145,7 +150,7 @@ impl StoreDriver {
     }
 
     fn is_wrong(&self, key: Key) -> bool {
-        self.0.wrong.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
+        self.0.wrong.lock().unwrap_or_else(PoisonError::into_inner).contains(&key.to_string())
     }
 
     fn condemn_length(&self, key: Key, length: u64) -> DiskError {
@@ -155,7 +160,7 @@ impl StoreDriver {
     /// Remembers that the object is wrong.
     fn condemn(&self, key: Key, why: &dyn std::fmt::Display) -> DiskError {
         let mut wrong = self.0.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        wrong.insert(key);
+        wrong.insert(key.to_string());
         if wrong.len() > MAX_WRONG {
             wrong.pop_first();
         }
@@ -167,4 +172,14 @@ impl StoreDriver {
 fn share_of(name: &str) -> Option<InfoHash> {
     let share = name.strip_prefix(TORRENTS)?.strip_suffix(".ko")?.parse().ok()?;
     (Key::Torrent(share).to_string() == name).then_some(share)
+}
+
+/// Whether these bytes are a chunk of the same root and length whose tree has another height. Both have one name in the
+/// backing store, and whoever asks for a chunk may say any height: there is no such chunk, and nothing is wrong.
+fn is_at_another_height(chunk: ChunkId, body: &[u8]) -> bool {
+    let leaves = merkle::leaves(body);
+    (0..=MAX_HEIGHT)
+        .filter_map(|height| ChunkId::new(chunk.root(), chunk.length(), height))
+        .filter(|other| Key::Chunk(*other).to_string() == Key::Chunk(chunk).to_string())
+        .any(|other| merkle::root(&leaves, other.height(), Digest::default()) == other.root())
 }

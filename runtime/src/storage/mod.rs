@@ -7,8 +7,11 @@ mod atomic;
 mod backing;
 mod cache_dir;
 mod cache_file;
+#[cfg(test)]
+mod crash;
 mod dir;
 mod driver;
+mod file_system;
 mod s3;
 mod verify;
 

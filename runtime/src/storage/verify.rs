@@ -13,6 +13,7 @@ use kollator_core::node::io::DiskError;
 use kollator_core::store::Key;
 
 use super::backing::{Backing, Found};
+use super::file_system::Os;
 use super::{cache_dir, cache_file};
 use crate::blocking::Blocking;
 
@@ -55,7 +56,7 @@ pub fn verify_cache(root: &Path, mut wrong: impl FnMut(&str, &str)) -> Result<Ve
     if !root.exists() {
         return Ok(verified);
     }
-    let _lock = cache_dir::lock(root)?;
+    let _lock = cache_dir::lock(&Os, root)?;
     let mut folders = entries(root)?;
     folders.retain(|name| name != cache_dir::LOCK_NAME);
     for folder in folders {
