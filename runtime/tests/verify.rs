@@ -6,9 +6,10 @@ use std::path::Path;
 use bytes::Bytes;
 use kollator_core::id::{ChunkId, Digest};
 use kollator_core::merkle::{VerifiedChunk, height_for, leaves, root, sha256};
+use kollator_core::metainfo::{MetainfoBuilder, piece_root};
 use kollator_core::store::Key;
 use kollator_runtime::blocking::Blocking;
-use kollator_runtime::storage::{Backing, CacheDir, DirBacking, PutMode, verify_backing, verify_cache};
+use kollator_runtime::storage::{Backing, CacheDir, DirBacking, Finding, PutMode, verify_backing, verify_cache};
 
 /// A chunk whose tree is `padding` levels higher than it must be.
 fn chunk(length: u32, padding: u8) -> VerifiedChunk {
@@ -36,8 +37,11 @@ fn flip(path: &Path) {
 async fn wrong_in_store(root: &Path) -> (u64, Vec<String>) {
     let mut names = Vec::new();
     let backing = DirBacking::of_existing(root, Blocking::Inline);
-    let verified =
-        verify_backing(&backing, &Blocking::Inline, |name, _| names.push(name.to_owned())).await.unwrap();
+    let report = |finding: Finding<'_>| match finding {
+        Finding::Wrong { name, .. } => names.push(name.to_owned()),
+        Finding::Missing { .. } => panic!("{finding:?}"),
+    };
+    let verified = verify_backing(&backing, &Blocking::Inline, report).await.unwrap();
     assert_eq!(verified.wrong, names.len() as u64);
     names.sort();
     (verified.right, names)
@@ -67,10 +71,52 @@ async fn every_wrong_object_is_named() {
 }
 
 #[tokio::test]
+async fn the_chunks_that_a_share_lacks_are_named() {
+    const PIECE: u32 = 16_384;
+    let folder = tempfile::tempdir().unwrap();
+    let backing = DirBacking::open(folder.path(), Blocking::Inline).unwrap();
+    // Two shares with two chunks of their own and one in common.
+    let data: Vec<u8> = (0..5 * PIECE).map(|i| (i / PIECE * 7 + i % 251) as u8).collect();
+    let data: Vec<&[u8]> = data.chunks(PIECE as usize).collect();
+    let shares = [[0, 1, 2], [2, 3, 4]].map(|pieces| {
+        let mut builder = MetainfoBuilder::new("share", PIECE).unwrap();
+        let roots = pieces.map(|piece| piece_root(data[piece], u64::from(3 * PIECE), PIECE));
+        builder.file(&["a"], u64::from(3 * PIECE), roots.into()).unwrap();
+        builder.build().unwrap()
+    });
+    for (share, pieces) in shares.iter().zip([[0, 1, 2], [2, 3, 4]]) {
+        let ko = Key::Torrent(share.info_hash());
+        backing.put(ko, share.raw().clone(), PutMode::Replace).await.unwrap();
+        for (piece, number) in share.pieces().iter().zip(pieces) {
+            let body = Bytes::copy_from_slice(data[number]);
+            backing.put(Key::Chunk(piece.chunk), body, PutMode::Create).await.unwrap();
+        }
+    }
+    assert_eq!(wrong_in_store(folder.path()).await, (7, vec![]));
+    let key = |share: usize, piece: usize| Key::Chunk(shares[share].pieces()[piece].chunk).to_string();
+    let ko = |share: usize| Key::Torrent(shares[share].info_hash()).to_string();
+    fs::remove_file(folder.path().join(key(0, 0))).unwrap();
+    // The one in common is there, and not right.
+    flip(&folder.path().join(key(0, 2)));
+    let (mut wrong, mut missing) = (Vec::new(), Vec::new());
+    let report = |finding: Finding<'_>| match finding {
+        Finding::Wrong { name, .. } => wrong.push(name.to_owned()),
+        Finding::Missing { ko, chunk } => missing.push((ko.to_owned(), chunk.to_owned())),
+    };
+    let verified = verify_backing(&backing, &Blocking::Inline, report).await.unwrap();
+    assert_eq!((verified.right, verified.wrong, verified.missing), (5, 1, 3));
+    assert_eq!(wrong, [key(0, 2)]);
+    let mut expected = vec![(ko(0), key(0, 0)), (ko(0), key(0, 2)), (ko(1), key(0, 2))];
+    expected.sort();
+    missing.sort();
+    assert_eq!(missing, expected);
+}
+
+#[tokio::test]
 async fn a_store_that_is_not_there_is_not_right() {
     let folder = tempfile::tempdir().unwrap();
     let backing = DirBacking::of_existing(folder.path().join("none"), Blocking::Inline);
-    let error = verify_backing(&backing, &Blocking::Inline, |_, _| {}).await.unwrap_err();
+    let error = verify_backing(&backing, &Blocking::Inline, |_| {}).await.unwrap_err();
     assert!(error.0.contains("none"), "{error}");
     assert!(!folder.path().join("none").exists());
 }

@@ -271,10 +271,14 @@ def test_verify(scene, room):
     for path, damage in zip(right, (flip, flip, truncate, lengthen), strict=True):
         damage(path, scene.random)
     foreign = write(scene.objects / "foreign", 10)
-    *wrong, done = map(json.loads, scene.verify(1).stdout.splitlines())
+    *found, done = map(json.loads, scene.verify(1).stdout.splitlines())
+    wrong = [line for line in found if line["event"] == "wrong"]
     named = {(line["in"], line["name"].rsplit("/")[-1]) for line in wrong}
     assert named == {("cache", files[0].name), *(("store", path.name) for path in (*objects, foreign))}, wrong
     assert (done["cache"]["wrong"], done["store"]["wrong"]) == (1, 4), done
+    # The share lacks the three that are damaged, and so does the share of its file.
+    missing = {line["name"].rsplit("/")[-1] for line in found if line["event"] == "missing"}
+    assert missing == {path.name for path in objects} and done["store"]["missing"] >= 3, found
     foreign.unlink()
     for path, content in right.items():
         path.write_bytes(content)

@@ -21,4 +21,4 @@ pub(crate) use cache_file::{name as chunk_name, parse_name as parse_chunk_name};
 pub use dir::DirBacking;
 pub use driver::StoreDriver;
 pub use s3::{S3Backing, S3Settings};
-pub use verify::{Verified, verify_backing, verify_cache};
+pub use verify::{Finding, Verified, verify_backing, verify_cache};
