@@ -10,6 +10,7 @@ pub mod readers;
 mod report;
 mod session;
 mod socket;
+pub mod zipf;
 
 use std::convert::Infallible;
 use std::net::SocketAddrV4;
