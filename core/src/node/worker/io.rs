@@ -1,12 +1,14 @@
 //! What a worker is told and what it answers. Types only.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::merkle::HashedBlocks;
 use crate::node::io::{LinkCommand, LinkEvent, Ticket};
 use crate::rtc::{RtcCommand, RtcEvent};
-use crate::store::{Effect, EffectDone, StoreError};
+use crate::store::{Effect, EffectDone, Home, HomeAnswer, StoreError};
 
 /// Most blocks in one [`Ask::Blocks`].
 pub const MAX_ASK_BLOCKS: u16 = 16;
@@ -22,6 +24,13 @@ pub enum WorkerInput {
     Rtc(RtcEvent),
     /// The cache or the backing store answered.
     Store(EffectDone),
+    /// Another worker answered [`WorkerOutput::AskHome`], or did not.
+    HomeAnswered {
+        /// Of the question.
+        ticket: Ticket,
+        /// How it went.
+        answer: HomeAnswer,
+    },
     /// Blocks that were to be hashed.
     Hashed {
         /// Of the command.
@@ -47,6 +56,14 @@ pub enum WorkerInput {
         /// What.
         ask: Ask,
     },
+    /// Someone who reads other than over a data channel will ask for these chunks next, in this order, and not for what
+    /// was said before. Said with nothing at the end.
+    Ahead {
+        /// The driver's own number for the reader, below 2^63.
+        body: u64,
+        /// At most [`crate::store::MAX_AHEAD`] of them count.
+        next: Vec<ChunkId>,
+    },
     /// Take no new work, finish what is open, then say [`WorkerOutput::Drained`].
     Drain,
 }
@@ -60,6 +77,16 @@ pub enum WorkerOutput {
     Rtc(RtcCommand),
     /// Of the cache or the backing store.
     Store(Effect),
+    /// Ask another worker for a chunk, in its name and with a proof, and verify what it sends:
+    /// [`WorkerInput::HomeAnswered`].
+    AskHome {
+        /// Returned in the answer.
+        ticket: Ticket,
+        /// Which chunk.
+        chunk: ChunkId,
+        /// Whom to ask.
+        home: Arc<Home>,
+    },
     /// Hash these blocks.
     Hash {
         /// Returned in the answer.
@@ -93,6 +120,15 @@ pub enum Ask {
     Has(ChunkId),
     /// Blocks of a chunk: [`Told::Blocks`].
     Blocks {
+        /// The chunk.
+        chunk: ChunkId,
+        /// First block.
+        first: u16,
+        /// How many, at most [`MAX_ASK_BLOCKS`].
+        count: u16,
+    },
+    /// The same on behalf of another worker, which has proven itself: never asked of a third.
+    BlocksForWorker {
         /// The chunk.
         chunk: ChunkId,
         /// First block.

@@ -50,6 +50,15 @@ pub(super) async fn chunk(
     Ok(shared.bodies.answer(&method, &headers, Content::Chunk(chunk)).await?)
 }
 
+/// `GET /home/{id}`: a chunk, for another worker.
+pub(super) async fn for_worker(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let chunk = parse(&id).map_err(bad_request)?;
+    Ok(shared.bodies.for_worker(chunk).await?)
+}
+
 fn parse(id: &str) -> Result<ChunkId, String> {
     parse_chunk_name(id).ok_or_else(|| {
         let got: String = id.chars().take(100).collect();

@@ -12,7 +12,7 @@ use kollator_core::id::ChunkId;
 use kollator_core::merkle::VerifiedChunk;
 use kollator_core::metainfo::{MetainfoBuilder, piece_root};
 use kollator_core::node::worker::WorkerConfig;
-use kollator_core::store::Key;
+use kollator_core::store::{Home, HomeAnswer, Key};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -20,8 +20,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::http::front::system_clock;
+use crate::http::proof::Prover;
 use crate::link::FrontUrl;
 use crate::net::{Net as _, TokioNet};
+use crate::node::homes::{Homes, path_of};
 use crate::node::worker::{WorkerNode, WorkerOptions};
 use crate::node::{random_id, random_seed};
 use crate::rtc::{RtcConfig, WebRtc};
@@ -358,4 +360,40 @@ async fn a_body_is_read_no_faster_than_it_is_taken() {
     while stage.get("/stats").await.json()["http"]["bodies"] != json!(0) {
         tokio::task::yield_now().await;
     }
+}
+
+/// A worker gets a chunk from another, cached or not, and nobody else gets it that way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_get_chunks_from_each_other() {
+    let stage = Stage::new().await;
+    let stored = stage.store("only", &[(&["only"], 200_000)]).await;
+    let chunk = stored.share.pieces()[0].chunk;
+    let (path, data) = (path_of(chunk), &stored.files[0].1[..PIECE as usize]);
+    let prover = |name: &str, key| Prover::new(name.into(), key, system_clock);
+    let homes = Homes::new(TokioNet, prover("w2", key()), Blocking::Inline);
+    let home = Home { name: "w1".into(), http: format!("http://{}", stage.addr) };
+    for _ in 0..3 {
+        let HomeAnswer::Chunk(found) = homes.ask(chunk, &home).await else { panic!("not found") };
+        assert!(found.data() == data);
+    }
+    let unknown = ChunkId::new(chunk.root(), 5, 0).expect("legal");
+    assert!(matches!(homes.ask(unknown, &home).await, HomeAnswer::NotThere));
+
+    let stranger = SharedKey::new(b"another key for testing").expect("long enough");
+    let stranger = Homes::new(TokioNet, prover("w2", stranger), Blocking::Inline);
+    assert!(matches!(stranger.ask(chunk, &home).await, HomeAnswer::Failed(_)));
+    assert_eq!(stage.get(&path).await.status, 401);
+    let proof = prover("w4", key()).header("GET", &path, "w1");
+    let ask = |proof: &str| {
+        let (stage, path, proof) = (&stage, &path, proof.to_owned());
+        async move { stage.ask("GET", path, &[("Authorization", &proof)]).await }
+    };
+    let answer = ask(&proof).await;
+    assert_eq!((answer.status, &answer.body[..], answer.header("access-control-allow-origin")), (200, data, ""));
+    assert_eq!(ask(&proof).await.status, 401, "a proof is good once");
+    assert_eq!(ask(&prover("w5", key()).header("GET", &path, "w3")).await.status, 401, "for one worker");
+
+    let stats = stage.get("/stats").await.json();
+    assert_eq!(stats["homes"]["bytes_served"], json!(4 * u64::from(PIECE)));
+    assert_eq!((&stats["homes"]["served"], &stats["http"]["proofs_refused"]), (&json!(4), &json!(4)));
 }
