@@ -3,6 +3,7 @@
 //! memory and CPU time. How fast fronts tell each other what changed is in [`propagation`].
 
 mod exchange;
+pub mod homes;
 mod limits;
 mod process;
 pub mod propagation;
