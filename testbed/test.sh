@@ -71,6 +71,7 @@ run "$venv/bin/python" testbed/e2e/web_seed_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/http_source_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/dht_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/failover_test.py "$BIN"
+run "$venv/bin/python" testbed/e2e/homes_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/store_test.py "$BIN"
 start_moto
 say "== against moto at $MOTO_URL"

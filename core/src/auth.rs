@@ -1,6 +1,8 @@
 //! Proof that a worker holds the network's shared key: HMAC-SHA256 over its name and the time, fresh and used
 //! once. Compares in constant time; never shows the key; is told the time by its caller.
 
+mod window;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+pub use self::window::WindowGate;
 use crate::id::Digest;
 
 /// How far a proof's timestamp may be from the verifier's clock, both ways.
@@ -54,6 +57,10 @@ impl SharedKey {
     /// purpose begins with a byte that no name has.
     pub(crate) fn hmac(&self, purpose: &[u8]) -> Hmac<Sha256> {
         self.0.clone().chain_update(purpose)
+    }
+
+    fn verify(&self, name: &str, timestamp_ms: u64, mac: &Digest) -> Result<(), Refusal> {
+        self.mac(name, timestamp_ms).verify_slice(&mac.0).map_err(|_| Refusal::Forged)
     }
 
     fn mac(&self, name: &str, timestamp_ms: u64) -> Hmac<Sha256> {
@@ -108,7 +115,7 @@ impl Gate {
     /// # Errors
     /// Says why not. A refused proof changes nothing.
     pub fn admit(&mut self, unix_ms: u64, name: &str, timestamp_ms: u64, mac: &Digest) -> Result<(), Refusal> {
-        self.key.mac(name, timestamp_ms).verify_slice(&mac.0).map_err(|_| Refusal::Forged)?;
+        self.key.verify(name, timestamp_ms, mac)?;
         let off_ms = unix_ms.abs_diff(timestamp_ms);
         if off_ms > WINDOW_MS {
             return Err(Refusal::Stale { off_ms });

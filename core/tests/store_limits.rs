@@ -250,6 +250,7 @@ impl World {
             match output {
                 Output::Effect(effect) => self.effects.push(effect),
                 Output::Answer(answer) => self.answers.push(answer),
+                Output::AskHome { .. } => panic!("there is no other worker"),
                 Output::Fault(fault) => panic!("{fault}"),
             }
         }

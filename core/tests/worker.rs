@@ -13,7 +13,7 @@ use kollator_core::node::worker::{
     Ask, AskError, AskId, MAX_ASK_BLOCKS, Told, Worker, WorkerConfig, WorkerInput, WorkerOutput,
 };
 use kollator_core::store::{Effect, EffectDone, Outcome, StoreError};
-use kollator_core::wire::signal::{Bootstrap, FromFront, Role, ToFront, WorkerHello};
+use kollator_core::wire::signal::{Bootstrap, FromFront, Neighbour, Role, ToFront, WorkerHello, WorkersNews};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -29,6 +29,7 @@ struct Stage {
     dialled: Vec<usize>,
     said: Vec<ToFront>,
     effects: Vec<Effect>,
+    asked: Vec<(ChunkId, String)>,
     told: Vec<(u64, Result<Told, AskError>)>,
     drained: bool,
 }
@@ -48,8 +49,8 @@ impl Stage {
         config.store.scrub_rate = 0;
         let mut worker = Worker::new(config);
         worker.recovered(chunks.iter().map(|chunk| (*chunk, Duration::ZERO)));
-        let (dialled, said, effects, told) = Default::default();
-        let mut stage = Self { now: Instant::ZERO, worker, dialled, said, effects, told, drained: false };
+        let (dialled, said, effects, asked, told) = Default::default();
+        let mut stage = Self { now: Instant::ZERO, worker, dialled, said, effects, asked, told, drained: false };
         stage.tell(WorkerInput::Wake);
         stage
     }
@@ -73,6 +74,7 @@ impl Stage {
                     self.said.push(ToFront::parse(text.as_bytes()).expect("the protocol"));
                 }
                 WorkerOutput::Store(effect) => self.effects.push(effect),
+                WorkerOutput::AskHome { chunk, home, .. } => self.asked.push((chunk, home.name.clone())),
                 WorkerOutput::Told { id, result } => self.told.push((id.0, result)),
                 WorkerOutput::Drained => self.drained = true,
                 _ => {}
@@ -318,4 +320,33 @@ proptest! {
         prop_assert_eq!(answered.len() as u64, asked);
         prop_assert_eq!(stage.told.len() as u64, asked);
     }
+}
+
+#[test]
+fn a_worker_asks_those_that_its_front_told_it_of_and_nobody_for_another_worker() {
+    let mut stage = Stage::new(1);
+    stage.welcome();
+    let come = vec![Neighbour { name: "w2".into(), capacity: 100, http: "http://w2".into() }];
+    stage.front(&FromFront::Workers(WorkersNews { anew: true, come, gone: Vec::new() }));
+    let ids: Vec<ChunkId> = (0..70).map(|n| chunk(n, 100).id()).collect();
+    stage.ask(0, Ask::Blocks { chunk: ids[0], first: 0, count: 1 });
+    assert_eq!((&stage.asked[..], stage.effects.len()), (&[(ids[0], "w2".to_owned())][..], 0));
+    // Other workers have a limit of their own, and are asked of nobody.
+    for (n, chunk) in ids.iter().enumerate().skip(1) {
+        stage.ask(n as u64, Ask::BlocksForWorker { chunk: *chunk, first: 0, count: 1 });
+    }
+    assert_eq!((stage.asked.len(), stage.worker.open_asks()), (1, 65));
+    assert_eq!(stage.told, (65..70).map(|n| (n, BUSY)).collect::<Vec<_>>());
+    stage.pass(Duration::from_millis(350));
+    let not_found = Err(AskError::Store(StoreError::NotFound));
+    assert_eq!(stage.told[5..], (1..65).map(|n| (n, not_found.clone())).collect::<Vec<_>>());
+    assert_eq!(stage.worker.open_asks(), 1);
+    // The ring is kept when the front is gone.
+    stage.redial();
+    stage.ask(80, Ask::Blocks { chunk: chunk(80, 100).id(), first: 0, count: 1 });
+    assert_eq!(stage.asked.len(), 2);
+    stage.front(&FromFront::Workers(WorkersNews { anew: false, come: Vec::new(), gone: vec!["w2".into()] }));
+    let too_many = Ask::BlocksForWorker { chunk: ids[0], first: 0, count: MAX_ASK_BLOCKS + 1 };
+    stage.ask(90, too_many);
+    assert_eq!(stage.told.last(), Some(&(90, Err(AskError::TooMuch))));
 }

@@ -6,6 +6,7 @@ mod budget;
 mod cluster;
 mod config;
 mod machine;
+mod neighbours;
 #[cfg(test)]
 mod tests;
 mod workers;

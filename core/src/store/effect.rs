@@ -172,3 +172,18 @@ pub enum Outcome {
     /// It failed; whether a write was applied is unknown.
     Failed(DiskError),
 }
+
+/// How it went to ask a chunk's home.
+#[derive(Clone, Debug)]
+pub enum HomeAnswer {
+    /// It sent the chunk.
+    Chunk(VerifiedChunk),
+    /// It does not have it at hand.
+    NotThere,
+    /// It has too much to do, or is about to leave.
+    Busy,
+    /// It could not be reached, was too slow, broke off, or refused.
+    Failed(DiskError),
+    /// It sent something else.
+    Lie(DiskError),
+}

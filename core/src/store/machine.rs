@@ -2,23 +2,32 @@
 //!
 //! It never acknowledges a chunk before the backing store has it, and never holds more bytes than its limits say.
 
+mod ahead;
 mod clear;
+mod home;
 mod scrub;
+mod torrents;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use lru::LruCache;
 
+use self::ahead::Ahead;
+pub use self::ahead::{AheadStats, MAX_AHEAD, ReaderId};
+use self::home::Asking;
+pub use self::home::HomeStats;
 use self::scrub::Scrub;
 use super::answer::{Answer, StoreError};
 use super::cache::{Cache, CacheStats, Pin, Room};
+use super::cached_len;
 use super::config::Config;
-use super::effect::{Effect, EffectDone, Key, Outcome, Part};
+use super::effect::{Effect, EffectDone, Key, Outcome, Part, PartData};
+use super::homes::Home;
 use super::torrents::Torrents;
-use super::{MAX_KO_LEN, cached_len};
 use crate::id::{ChunkId, InfoHash};
 use crate::machine::{Instant, Outbox, earliest};
 use crate::merkle::VerifiedChunk;
@@ -32,6 +41,16 @@ const REMOVE_RETRY: Duration = Duration::from_secs(1);
 pub enum Output {
     /// For the driver; answered by [`Store::done`].
     Effect(Effect),
+    /// For the driver: ask another worker for a chunk, and verify what it sends; answered by
+    /// [`Store::home_answered`].
+    AskHome {
+        /// Returned in the answer.
+        ticket: Ticket,
+        /// Which chunk.
+        chunk: ChunkId,
+        /// Whom to ask.
+        home: Arc<Home>,
+    },
     /// For who asked.
     Answer(Answer),
     /// For the log: something failed, the store goes on.
@@ -84,6 +103,10 @@ pub struct Stats {
     pub memory: u64,
     /// Tickets that wait for an answer.
     pub waiting: usize,
+    /// Other workers.
+    pub homes: HomeStats,
+    /// Reading ahead.
+    pub ahead: AheadStats,
 }
 
 /// A bounded cache in front of a backing store.
@@ -119,6 +142,8 @@ pub struct Store {
     /// When each stuck removal is tried again.
     retries: VecDeque<(Instant, ChunkId)>,
     scrub: Scrub,
+    asking: Asking,
+    ahead: Ahead,
     stats: Stats,
     outbox: Outbox<Output>,
 }
@@ -128,10 +153,37 @@ pub struct Store {
 struct Active {
     data: Option<VerifiedChunk>,
     fetch: Step,
+    /// Another worker is asked for it.
+    is_asked: bool,
     put: Step,
     write: Step,
-    readers: Vec<(Ticket, Part)>,
+    /// It stays in memory for a while, though it is neither written nor put.
+    is_passing: bool,
+    /// It is to be written wherever it comes from, whether anyone reads it or not.
+    must_stay: bool,
+    readers: Vec<Reader>,
     putters: Vec<Ticket>,
+}
+
+/// Who waits for a part of a chunk.
+#[derive(Clone, Copy, Debug)]
+struct Reader {
+    ticket: Ticket,
+    part: Part,
+    /// Whether that is another worker.
+    is_worker: bool,
+}
+
+impl Active {
+    /// Whether it is on its way into memory.
+    fn is_coming(&self) -> bool {
+        self.fetch != Step::Idle || self.is_asked
+    }
+
+    /// Whether somebody waits for it, or the cache does.
+    const fn is_wanted(&self) -> bool {
+        !self.readers.is_empty() || self.must_stay
+    }
 }
 
 /// How far one of the things that happen to an active chunk has come.
@@ -146,7 +198,7 @@ enum Step {
 /// What an effect in flight was for.
 #[derive(Debug)]
 enum Pending {
-    CacheRead { pin: Pin, chunk: ChunkId, ticket: Ticket, part: Part },
+    CacheRead { pin: Pin, chunk: ChunkId, reader: Reader },
     CacheWrite(ChunkId),
     CacheRemove(ChunkId),
     CacheVerify(Pin),
@@ -187,6 +239,8 @@ impl Store {
             held_bytes: 0,
             retries: VecDeque::new(),
             scrub: Scrub::default(),
+            asking: Asking::new(config.name.clone()),
+            ahead: Ahead::default(),
             stats: Stats::default(),
             outbox: Outbox::default(),
             config,
@@ -209,25 +263,31 @@ impl Store {
 
     /// Asks for a part of a chunk: [`Answer::Data`].
     pub fn read(&mut self, now: Instant, ticket: Ticket, chunk: ChunkId, part: Part) {
-        if !part.is_of(chunk) {
-            return self.answer(Answer::Data { ticket, result: Err(StoreError::NotFound) });
+        self.read_as(now, Reader { ticket, part, is_worker: false }, chunk);
+    }
+
+    fn read_as(&mut self, now: Instant, reader: Reader, chunk: ChunkId) {
+        if !reader.part.is_of(chunk) {
+            return self.tell(reader, Err(StoreError::NotFound));
         }
+        self.ahead.read(chunk);
         if let Some(data) = self.chunks.get(&chunk).and_then(|active| active.data.as_ref()) {
-            let result = part.of(data).ok_or(StoreError::NotFound);
+            let result = reader.part.of(data).ok_or(StoreError::NotFound);
             self.cache.count_hit();
-            self.count_reading(chunk, part);
-            return self.answer(Answer::Data { ticket, result });
+            self.count_reading(chunk, reader.part);
+            return self.tell(reader, result);
         }
         if self.waiting >= self.config.max_waiting {
-            return self.answer(Answer::Data { ticket, result: Err(StoreError::Busy) });
+            return self.tell(reader, Err(StoreError::Busy));
         }
         self.waiting += 1;
         if let Some(pin) = self.cache.pin(now, chunk) {
-            self.count_reading(chunk, part);
-            let pending = Pending::CacheRead { pin, chunk, ticket, part };
+            self.count_reading(chunk, reader.part);
+            let part = reader.part;
+            let pending = Pending::CacheRead { pin, chunk, reader };
             self.start(pending, |ticket| Effect::CacheRead { ticket, chunk, part });
         } else {
-            self.fetch(ticket, chunk, part);
+            self.fetch(now, reader, chunk);
         }
         self.tidy(now);
     }
@@ -248,7 +308,10 @@ impl Store {
             return self.answer(Answer::Stored { ticket, result: Err(StoreError::Busy) });
         }
         self.waiting += 1;
-        self.hold(chunk);
+        if !is_held {
+            self.make_room_for(length);
+        }
+        self.hold(chunk, true);
         let active = self.chunks.get_mut(&id).expect("held above");
         active.putters.push(ticket);
         if active.put == Step::Idle {
@@ -271,40 +334,6 @@ impl Store {
         self.tidy(now);
     }
 
-    /// Asks for the `.ko` of a share: [`Answer::Torrent`].
-    pub fn torrent(&mut self, now: Instant, ticket: Ticket, info_hash: InfoHash) {
-        if let Some(ko) = self.torrents.get(&info_hash) {
-            return self.answer(Answer::Torrent { ticket, result: Ok(Some(ko)) });
-        }
-        if self.waiting >= self.config.max_waiting {
-            return self.answer(Answer::Torrent { ticket, result: Err(StoreError::Busy) });
-        }
-        self.waiting += 1;
-        let readers = self.torrent_readers.entry(info_hash).or_default();
-        readers.push(ticket);
-        if readers.len() == 1 {
-            self.lookup_queue.push_back(Pending::FetchTorrent(info_hash));
-        }
-        self.tidy(now);
-    }
-
-    /// Asks for a `.ko`, which must have this info hash, to be stored for good: [`Answer::Stored`].
-    pub fn put_torrent(&mut self, now: Instant, ticket: Ticket, info_hash: InfoHash, ko: Bytes) {
-        let length = ko.len() as u64;
-        if length > MAX_KO_LEN.min(self.config.max_memory) {
-            let why = format!("a .ko of {length} bytes is too long");
-            return self.answer(Answer::Stored { ticket, result: Err(StoreError::Failed(why)) });
-        }
-        if self.waiting >= self.config.max_waiting || !self.has_room_for(length) {
-            return self.answer(Answer::Stored { ticket, result: Err(StoreError::Busy) });
-        }
-        self.waiting += 1;
-        self.held_bytes += length;
-        let pending = Pending::PutTorrent { ticket, info_hash, ko: ko.clone() };
-        self.start(pending, |ticket| Effect::PutTorrent { ticket, info_hash, ko });
-        self.tidy(now);
-    }
-
     /// The driver has done an effect.
     ///
     /// # Panics
@@ -314,8 +343,8 @@ impl Store {
         let failed = matches!(done.outcome, Outcome::Failed(_) | Outcome::Corrupt(_));
         self.stats.backing_errors += u64::from(failed && !pending.is_of_cache());
         match (pending, done.outcome) {
-            (Pending::CacheRead { pin, chunk, ticket, part }, outcome) => {
-                self.cache_read(pin, chunk, ticket, part, outcome);
+            (Pending::CacheRead { pin, chunk, reader }, outcome) => {
+                self.cache_read(now, pin, chunk, reader, outcome);
             }
             (Pending::CacheWrite(chunk), outcome) => self.cache_written(chunk, outcome),
             (Pending::CacheRemove(chunk), outcome) => self.cache_removed(now, chunk, outcome),
@@ -340,7 +369,7 @@ impl Store {
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
         let retry = self.retries.front().map(|&(at, _)| at);
-        earliest([self.cache.next_expiry(), retry, self.next_verification()])
+        earliest([self.cache.next_expiry(), retry, self.next_verification(), self.asking.next_wake()])
     }
 
     /// The next thing to do, in order.
@@ -352,13 +381,14 @@ impl Store {
     /// than the limit. Parts read from the cache are not counted: they are as many as the waiting tickets.
     #[must_use]
     pub const fn memory_in_use(&self) -> u64 {
-        self.held_bytes + self.fetching_bytes
+        self.held_bytes + self.fetching_bytes + self.asking.bytes
     }
 
-    /// Whether [`Store::put`] would take a new chunk of `length` bytes now: who uploads should wait if not.
+    /// Whether [`Store::put`] would take a new chunk of `length` bytes now: who uploads should wait if not. What
+    /// only stays in memory for a while makes room.
     #[must_use]
     pub const fn has_room_for(&self, length: u64) -> bool {
-        self.memory_in_use() + length <= self.config.max_memory
+        self.memory_in_use() - self.asking.passing_bytes + length <= self.config.max_memory
     }
 
     /// The chunks that can be read from the cache, most recently used first.
@@ -379,29 +409,40 @@ impl Store {
             cache: self.cache.stats(),
             memory: self.memory_in_use(),
             waiting: self.waiting,
+            homes: self.asking.stats(),
+            ahead: self.ahead.stats.clone(),
             ..self.stats.clone()
         }
     }
 
     /// Lets a reader, already counted as waiting, wait for a chunk that is not in memory.
-    fn fetch(&mut self, ticket: Ticket, chunk: ChunkId, part: Part) {
+    fn fetch(&mut self, now: Instant, reader: Reader, chunk: ChunkId) {
         self.cache.count_miss();
-        let is_new = self.chunks.get(&chunk).is_none_or(|active| active.fetch == Step::Idle);
-        if is_new {
-            let length = u64::from(chunk.length());
-            if let Err(error) = self.is_manageable(length) {
-                return self.settle(Answer::Data { ticket, result: Err(error) });
-            }
-            if self.fetch_queue.len() >= self.config.max_queued_fetches {
-                return self.settle(Answer::Data { ticket, result: Err(StoreError::Busy) });
-            }
-            self.fetch_queue.push_back(chunk);
+        let active = self.chunks.get(&chunk);
+        // To wait for another worker could be to wait for the one that asks.
+        if reader.is_worker && active.is_some_and(|active| active.is_asked) {
+            return self.settle_reader(reader, Err(StoreError::NotFound));
         }
-        let active = self.chunks.entry(chunk).or_default();
-        if is_new {
-            active.fetch = Step::Queued;
+        if reader.is_worker && !self.asking.may_wait(self.config.max_waiting) {
+            return self.settle_reader(reader, Err(StoreError::Busy));
         }
-        active.readers.push((ticket, part));
+        if !active.is_some_and(Active::is_coming) {
+            if let Err(error) = self.is_manageable(u64::from(chunk.length())) {
+                return self.settle_reader(reader, Err(error));
+            }
+            let is_asked = !reader.is_worker && self.ask_home(now, chunk);
+            if !is_asked {
+                if self.fetch_queue.len() >= self.config.max_queued_fetches {
+                    return self.settle_reader(reader, Err(StoreError::Busy));
+                }
+                self.fetch_queue.push_back(chunk);
+                self.chunks.entry(chunk).or_default().fetch = Step::Queued;
+            }
+        }
+        self.active(chunk).readers.push(reader);
+        if reader.is_worker {
+            self.hurry(now, chunk, reader.ticket);
+        }
     }
 
     /// Whether a chunk of `length` bytes can ever be fetched.
@@ -413,28 +454,34 @@ impl Store {
         Err(StoreError::Failed(why))
     }
 
-    /// Puts a chunk in memory, serves who waits for it, and has it written to the cache.
-    fn hold(&mut self, chunk: VerifiedChunk) {
+    /// Puts a chunk in memory, serves who waits for it, and has it written to the cache if it is to be `kept`.
+    fn hold(&mut self, chunk: VerifiedChunk, kept: bool) {
         let id = chunk.id();
         let active = self.chunks.entry(id).or_default();
-        if active.data.is_some() {
+        if active.data.is_some() && !(kept && active.is_passing) {
             return;
         }
         if active.fetch == Step::Queued {
             active.fetch = Step::Idle;
             self.fetch_queue.retain(|queued| *queued != id);
         }
-        if active.write == Step::Idle && !self.cache.holds(id) {
+        if kept && active.write == Step::Idle && !self.cache.holds(id) {
             active.write = Step::Queued;
             self.write_queue.push_back(id);
         }
         let readers = std::mem::take(&mut active.readers);
-        active.data = Some(chunk.clone());
-        self.held_bytes += u64::from(id.length());
-        for (ticket, part) in readers {
-            self.count_reading(id, part);
-            let result = part.of(&chunk).ok_or(StoreError::NotFound);
-            self.settle(Answer::Data { ticket, result });
+        if active.data.is_none() {
+            active.data = Some(chunk.clone());
+            self.held_bytes += u64::from(id.length());
+        }
+        if kept {
+            active.must_stay = false;
+            self.stays(id);
+        }
+        for reader in readers {
+            self.count_reading(id, reader.part);
+            let result = reader.part.of(&chunk).ok_or(StoreError::NotFound);
+            self.settle_reader(reader, result);
         }
     }
 
@@ -448,34 +495,41 @@ impl Store {
     /// Forgets an active chunk that nothing happens to any more.
     fn release(&mut self, chunk: ChunkId) {
         let Some(active) = self.chunks.get_mut(&chunk) else { return };
-        if active.put == Step::Idle && active.write == Step::Idle && active.data.take().is_some() {
+        let is_used = active.put != Step::Idle || active.write != Step::Idle || active.is_passing;
+        if !is_used && active.data.take().is_some() {
             self.held_bytes -= u64::from(chunk.length());
         }
-        if active.data.is_none() && active.fetch == Step::Idle {
+        if active.data.is_none() && !active.is_coming() {
             assert!(active.readers.is_empty() && active.putters.is_empty(), "{chunk} is still waited for");
             self.chunks.remove(&chunk);
+            if !self.cache.holds(chunk) {
+                self.ahead.gone(chunk);
+            }
         }
     }
 
-    fn cache_read(&mut self, pin: Pin, chunk: ChunkId, ticket: Ticket, part: Part, outcome: Outcome) {
+    fn cache_read(&mut self, now: Instant, pin: Pin, chunk: ChunkId, reader: Reader, outcome: Outcome) {
         self.stats.cache_corrupt += u64::from(matches!(outcome, Outcome::Corrupt(_)));
         match outcome {
             Outcome::Read(data) => {
                 self.cache.unpin(pin);
-                self.settle(Answer::Data { ticket, result: Ok(data) });
+                self.settle_reader(reader, Ok(data));
             }
             Outcome::Failed(why) | Outcome::Corrupt(why) => {
                 self.fault("read from the cache", Key::Chunk(chunk), why);
-                if self.cache.reject(pin) {
+                let is_gone = self.cache.reject(pin);
+                if is_gone {
                     self.remove(vec![chunk]);
-                    self.restore(chunk);
                 }
                 match self.chunks.get(&chunk).and_then(|active| active.data.as_ref()) {
                     Some(data) => {
-                        let result = part.of(data).ok_or(StoreError::NotFound);
-                        self.settle(Answer::Data { ticket, result });
+                        let result = reader.part.of(data).ok_or(StoreError::NotFound);
+                        self.settle_reader(reader, result);
                     }
-                    None => self.fetch(ticket, chunk, part),
+                    None => self.fetch(now, reader, chunk),
+                }
+                if is_gone {
+                    self.restore(chunk);
                 }
             }
             other => panic!("a cache read ended in {other:?}"),
@@ -519,7 +573,7 @@ impl Store {
                 self.stats.fetched += 1;
                 self.stats.fetched_bytes += u64::from(chunk.length());
                 self.known.put(chunk, ());
-                self.hold(data);
+                self.hold(data, true);
                 None
             }
             Outcome::Chunk(None) => Some(StoreError::NotFound),
@@ -533,8 +587,10 @@ impl Store {
         if let Some(error) = error {
             // What was believed of the backing store is in doubt: the next upload puts the chunk again.
             self.known.pop(&chunk);
-            for (ticket, _) in std::mem::take(&mut self.active(chunk).readers) {
-                self.settle(Answer::Data { ticket, result: Err(error.clone()) });
+            let active = self.active(chunk);
+            active.must_stay = false;
+            for reader in std::mem::take(&mut active.readers) {
+                self.settle_reader(reader, Err(error.clone()));
             }
         }
         self.release(chunk);
@@ -562,45 +618,6 @@ impl Store {
             self.settle(Answer::Stored { ticket, result: result.clone() });
         }
         self.release(chunk);
-    }
-
-    fn torrent_fetched(&mut self, info_hash: InfoHash, outcome: Outcome) {
-        self.lookups -= 1;
-        self.stats.backing_corrupt += u64::from(matches!(outcome, Outcome::Corrupt(_)));
-        let result = match outcome {
-            Outcome::Torrent(ko) => {
-                if let Some(ko) = &ko {
-                    self.torrents.insert(info_hash, ko.clone());
-                }
-                Ok(ko)
-            }
-            Outcome::Failed(why) | Outcome::Corrupt(why) => {
-                let error = StoreError::Failed(why.0.clone());
-                self.fault("fetch", Key::Torrent(info_hash), why);
-                Err(error)
-            }
-            other => panic!("a fetch of a .ko ended in {other:?}"),
-        };
-        for ticket in self.torrent_readers.remove(&info_hash).expect("fetched for someone") {
-            self.settle(Answer::Torrent { ticket, result: result.clone() });
-        }
-    }
-
-    fn torrent_put(&mut self, ticket: Ticket, info_hash: InfoHash, ko: Bytes, outcome: Outcome) {
-        self.held_bytes -= ko.len() as u64;
-        let result = match outcome {
-            Outcome::Done => {
-                self.torrents.insert(info_hash, ko);
-                Ok(())
-            }
-            Outcome::Failed(why) => {
-                let error = StoreError::Failed(why.0.clone());
-                self.fault("store", Key::Torrent(info_hash), why);
-                Err(error)
-            }
-            other => panic!("a put of a .ko ended in {other:?}"),
-        };
-        self.settle(Answer::Stored { ticket, result });
     }
 
     fn existence(&mut self, ticket: Ticket, chunk: ChunkId, outcome: Outcome) {
@@ -632,9 +649,11 @@ impl Store {
         let mut victims = Vec::new();
         self.cache.expire(now, &mut victims);
         self.remove(victims);
+        self.tidy_asking(now);
         self.begin_writes(now);
         self.begin_puts();
         self.begin_fetches();
+        self.begin_ahead(now);
         self.begin_lookups();
         self.begin_verification(now);
     }
@@ -688,6 +707,7 @@ impl Store {
                 return;
             }
             self.fetch_queue.pop_front();
+            self.make_room_for(length);
             self.fetches += 1;
             self.fetching_bytes += length;
             self.active(chunk).fetch = Step::InFlight;
@@ -713,16 +733,34 @@ impl Store {
 
     fn remove(&mut self, victims: Vec<ChunkId>) {
         for chunk in victims {
+            self.ahead.gone(chunk);
             self.start(Pending::CacheRemove(chunk), |ticket| Effect::CacheRemove { ticket, chunk });
         }
     }
 
-    fn start(&mut self, pending: Pending, effect: impl FnOnce(Ticket) -> Effect) {
-        let ticket = Ticket(self.next_ticket);
+    fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    fn start(&mut self, pending: Pending, effect: impl FnOnce(Ticket) -> Effect) {
+        let ticket = self.ticket();
         self.stats.backing_requests += u64::from(!pending.is_of_cache());
         self.pending.insert(ticket, pending);
         self.outbox.push(Output::Effect(effect(ticket)));
+    }
+
+    /// Answers a reader that was counted as waiting.
+    fn settle_reader(&mut self, reader: Reader, result: Result<PartData, StoreError>) {
+        self.waiting -= 1;
+        self.tell(reader, result);
+    }
+
+    fn tell(&mut self, reader: Reader, result: Result<PartData, StoreError>) {
+        if reader.is_worker {
+            self.asking.count_served(result.is_ok());
+        }
+        self.answer(Answer::Data { ticket: reader.ticket, result });
     }
 
     /// Answers a ticket that was counted as waiting.

@@ -6,13 +6,15 @@ mod answer;
 pub mod cache;
 mod config;
 mod effect;
+mod homes;
 mod machine;
 mod torrents;
 
 pub use answer::{Answer, StoreError};
 pub use config::Config;
-pub use effect::{Effect, EffectDone, Key, Outcome, Part, PartData};
-pub use machine::{Fault, Output, Stats, Store};
+pub use effect::{Effect, EffectDone, HomeAnswer, Key, Outcome, Part, PartData};
+pub use homes::{HOME_REPLICAS, Home};
+pub use machine::{AheadStats, Fault, HomeStats, MAX_AHEAD, Output, ReaderId, Stats, Store};
 
 use crate::id::ChunkId;
 

@@ -29,6 +29,8 @@ pub const MAX_URL: usize = 256;
 pub const MAX_SAMPLE: usize = 32;
 /// Most fronts, and most ICE servers, in a [`Bootstrap`].
 pub const MAX_SERVERS: usize = 32;
+/// Most workers, those that come and those that go together, in one [`WorkersNews`].
+pub const MAX_NEWS: usize = 128;
 
 /// From a client to its front.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +120,8 @@ pub enum FromFront {
     /// To a worker: answer with `alive`, at once. A front that has sent one goes on sending them, so that a worker
     /// notices when its front falls silent.
     Probe {},
+    /// To a worker: which workers there are, or how that changed.
+    Workers(WorkersNews),
 }
 
 /// How two clients come to a data channel.
@@ -203,6 +207,31 @@ pub struct WorkerInfo {
     pub name: String,
     /// Whom to signal.
     pub peer: PeerId,
+    /// Where it serves HTTP.
+    pub http: String,
+}
+
+/// What a front tells its workers of each other. However many there are, each message is short: what does not fit
+/// follows in the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkersNews {
+    /// Whatever was told before is void, by whichever front.
+    pub anew: bool,
+    /// New ones, or what holds of them from now on.
+    pub come: Vec<Neighbour>,
+    /// Names of those that serve nobody any more.
+    pub gone: Vec<String>,
+}
+
+/// A worker as other workers see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbour {
+    /// Its name in the ring.
+    pub name: String,
+    /// Its share of the ring.
+    pub capacity: u16,
     /// Where it serves HTTP.
     pub http: String,
 }

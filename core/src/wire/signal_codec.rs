@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::signal::{
     Bootstrap, ErrorCode, FULL, FromFront, IceServer, MAX_CANDIDATE, MAX_CAPACITY, MAX_MESSAGE, MAX_NAME,
-    MAX_REGION, MAX_SAMPLE, MAX_SDP, MAX_SERVERS, MAX_URL, MAX_WORDS, Role, Signal, ToFront, VERSION, WorkerHello,
-    WorkerInfo,
+    MAX_NEWS, MAX_REGION, MAX_SAMPLE, MAX_SDP, MAX_SERVERS, MAX_URL, MAX_WORDS, Neighbour, Role, Signal, ToFront,
+    VERSION, WorkerHello, WorkerInfo, WorkersNews,
 };
 use crate::id::PeerId;
 
@@ -123,6 +123,7 @@ impl FromFront {
             Self::Signal { body, .. } => body.check(),
             Self::Error { message, .. } => rule(is_words(message), "message", WORDS),
             Self::Pong {} | Self::Probe {} => Ok(()),
+            Self::Workers(news) => news.check(),
         }
     }
 }
@@ -158,7 +159,7 @@ impl Signal {
 impl WorkerHello {
     fn check(&self) -> Result<(), SignalError> {
         rule(is_worker_name(&self.name), "name", NAME)?;
-        rule((1..=MAX_CAPACITY).contains(&self.capacity), "capacity", "1 to 1000")?;
+        rule((1..=MAX_CAPACITY).contains(&self.capacity), "capacity", CAPACITY)?;
         rule(is_region(&self.region), "region", REGION)?;
         rule(is_http_url(&self.http), "http", URL)
     }
@@ -167,6 +168,22 @@ impl WorkerHello {
 impl WorkerInfo {
     fn check(&self) -> Result<(), SignalError> {
         rule(is_worker_name(&self.name), "name", NAME)?;
+        rule(is_http_url(&self.http), "http", URL)
+    }
+}
+
+impl WorkersNews {
+    fn check(&self) -> Result<(), SignalError> {
+        rule(self.come.len() + self.gone.len() <= MAX_NEWS, "come and gone", "at most 128 together")?;
+        self.come.iter().try_for_each(Neighbour::check)?;
+        rule(self.gone.iter().all(|name| is_worker_name(name)), "gone", NAME)
+    }
+}
+
+impl Neighbour {
+    fn check(&self) -> Result<(), SignalError> {
+        rule(is_worker_name(&self.name), "name", NAME)?;
+        rule((1..=MAX_CAPACITY).contains(&self.capacity), "capacity", CAPACITY)?;
         rule(is_http_url(&self.http), "http", URL)
     }
 }
@@ -248,6 +265,7 @@ fn is_host(host: &str) -> bool {
 }
 
 pub(super) const NAME: &str = "1 to 64 of A-Z a-z 0-9 . _ -";
+const CAPACITY: &str = "1 to 1000";
 pub(super) const REGION: &str = "at most 32 of A-Z a-z 0-9 . _ -";
 pub(super) const URL: &str = "http://HOST[:PORT][/PATH] or the same with https";
 const WORDS: &str = "at most 256 bytes without control characters";
@@ -390,6 +408,16 @@ mod tests {
         )
     }
 
+    fn news() -> impl Strategy<Value = WorkersNews> {
+        let neighbour =
+            (name(), 1..=1000u16, url()).prop_map(|(name, capacity, http)| Neighbour { name, capacity, http });
+        (any::<bool>(), vec(neighbour, 0..8), vec(name(), 0..8)).prop_map(|(anew, come, gone)| WorkersNews {
+            anew,
+            come,
+            gone,
+        })
+    }
+
     /// What a client may send.
     fn signal() -> impl Strategy<Value = Signal> {
         prop_oneof![
@@ -446,6 +474,7 @@ mod tests {
             (code, words()).prop_map(|(code, message)| FromFront::Error { code, message }),
             Just(FromFront::Pong {}),
             Just(FromFront::Probe {}),
+            news().prop_map(FromFront::Workers),
         ]
     }
 
@@ -589,6 +618,12 @@ mod tests {
                 r#"{{"type":"hello","version":1,"id":"{id}","role":{{{role}{region},"timestamp_ms":1,"mac":"{id}"}}}}"#
             )
         };
+        let neighbour = Neighbour { name: "w".to_owned(), capacity: 100, http: "http://w".to_owned() };
+        let news = WorkersNews { anew: true, come: vec![neighbour], gone: vec!["x".to_owned()] };
+        assert_eq!(
+            FromFront::Workers(news).to_text(),
+            r#"{"type":"workers","anew":true,"come":[{"name":"w","capacity":100,"http":"http://w"}],"gone":["x"]}"#
+        );
         assert_eq!(worker(""), told(""));
         assert_eq!(worker("eu-1"), told(r#","region":"eu-1""#));
     }
@@ -635,6 +670,30 @@ mod tests {
         assert_eq!(fault(&long(MAX_MESSAGE + 1)), "a message of 65537 bytes is longer than 65536");
         let nested = format!(r#"{{"type":"ping","x":{}"#, "[".repeat(MAX_MESSAGE - 20));
         assert!(fault(&nested).contains("recursion limit"));
+    }
+
+    #[test]
+    fn as_many_workers_as_one_message_may_name_fit_into_it() {
+        let neighbour = |n: usize| {
+            let (name, http) = (format!("{n:0>64}"), format!("http://{n:0>249}"));
+            Neighbour { name, capacity: MAX_CAPACITY, http }
+        };
+        let come: Vec<Neighbour> = (0..MAX_NEWS).map(neighbour).collect();
+        let most = FromFront::Workers(WorkersNews { anew: true, come: come.clone(), gone: Vec::new() });
+        assert_eq!(FromFront::parse(most.to_text().as_bytes()), Ok(most));
+        let fault = |come: Vec<Neighbour>, gone: &[&str]| {
+            let gone = gone.iter().map(|name| (*name).to_owned()).collect();
+            let text = FromFront::Workers(WorkersNews { anew: false, come, gone }).to_text();
+            FromFront::parse(text.as_bytes()).expect_err("refused").to_string()
+        };
+        assert_eq!(fault(come, &["x"]), "come and gone must be at most 128 together");
+        assert_eq!(fault(Vec::new(), &["x y"]), format!("gone must be {NAME}"));
+        let odd = |name: &str, capacity, http: &str| {
+            vec![Neighbour { name: name.to_owned(), capacity, http: http.to_owned() }]
+        };
+        assert_eq!(fault(odd("", 1, "http://h"), &[]), format!("name must be {NAME}"));
+        assert_eq!(fault(odd("w", 0, "http://h"), &[]), "capacity must be 1 to 1000");
+        assert_eq!(fault(odd("w", 1, "h"), &[]), format!("http must be {URL}"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Who may use the endpoints that change something: whoever has the shared key.
+//! Who may use the endpoints that change something, or are for other workers: whoever has the shared key. And how a
+//! worker proves itself to another.
 //!
 //! `Authorization: Kollator NAME:TIMESTAMP:MAC`, where MAC is HMAC-SHA256 with the shared key over
 //! `METHOD PATH WORKER NAME:TIMESTAMP`: a proof is good for one request to one worker, once, within a minute. No other
@@ -11,10 +12,14 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use kollator_core::auth::{Gate, Refusal, SharedKey};
+use kollator_core::auth::{Gate, Refusal, SharedKey, WindowGate};
 use kollator_core::id::Digest;
 use kollator_core::wire::signal::MAX_NAME;
 use tracing::warn;
+
+/// How far ahead of the clock the times of proofs may run, in milliseconds: a worker that proves itself more than once
+/// in a millisecond borrows from those that follow.
+const MAX_AHEAD: u64 = 30_000;
 
 /// Users and endpoints remembered at once, so that no proof is good twice.
 const MAX_USERS: usize = 1024;
@@ -37,14 +42,17 @@ pub(crate) enum Unproven {
 pub(crate) struct Proofs {
     worker: String,
     gate: Mutex<Gate>,
+    /// For what other workers ask, many things at once and in no order.
+    workers: Mutex<WindowGate>,
     unix_ms: fn() -> u64,
     refused: AtomicU64,
 }
 
 impl Proofs {
     pub(crate) fn new(worker: String, key: SharedKey, unix_ms: fn() -> u64) -> Self {
-        let gate = Mutex::new(Gate::new(key, MAX_USERS));
-        Self { worker, gate, unix_ms, refused: AtomicU64::new(0) }
+        let gate = Mutex::new(Gate::new(key.clone(), MAX_USERS));
+        let workers = Mutex::new(WindowGate::new(key, MAX_USERS));
+        Self { worker, gate, workers, unix_ms, refused: AtomicU64::new(0) }
     }
 
     /// Requests refused so far.
@@ -54,17 +62,74 @@ impl Proofs {
 
     /// Uses up a proof; the name in it.
     fn admit<'a>(&self, method: &str, path: &str, header: Option<&'a str>) -> Result<&'a str, Unproven> {
-        let (scheme, proof) = header.and_then(|text| text.split_once(' ')).ok_or(Unproven::Missing)?;
-        if !scheme.eq_ignore_ascii_case("kollator") {
-            return Err(Unproven::Missing);
-        }
-        let (name, timestamp_ms, mac) = fields(proof.trim()).ok_or(Unproven::Malformed)?;
-        let user = format!("{method} {path} {} {name}", self.worker);
+        let (name, timestamp_ms, mac) = read(header)?;
+        let user = about(method, path, &self.worker, name);
         // Taken under the lock, so that two requests at once are judged by rising times.
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         gate.admit((self.unix_ms)(), &user, timestamp_ms, &mac)?;
         Ok(name)
     }
+
+    /// Uses up another worker's proof; the name in it. Its proofs may come in another order than they were made in.
+    fn admit_worker<'a>(&self, method: &str, path: &str, header: Option<&'a str>) -> Result<&'a str, Unproven> {
+        let (name, timestamp_ms, mac) = read(header)?;
+        let what = about(method, path, &self.worker, name);
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.admit((self.unix_ms)(), name, &what, timestamp_ms, &mac)?;
+        Ok(name)
+    }
+
+    fn refuse(&self, method: &str, path: &str, why: Unproven) -> Response {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        warn!(target: "kollator::audit", method, path, %why, "refuses a request");
+        let head = [(header::WWW_AUTHENTICATE, "Kollator")];
+        (StatusCode::UNAUTHORIZED, head, format!("{why}\n")).into_response()
+    }
+}
+
+/// Makes the proofs with which one worker asks others.
+#[derive(Debug)]
+pub(crate) struct Prover {
+    name: String,
+    key: SharedKey,
+    unix_ms: fn() -> u64,
+    /// The time of the newest proof.
+    newest: AtomicU64,
+}
+
+impl Prover {
+    pub(crate) const fn new(name: String, key: SharedKey, unix_ms: fn() -> u64) -> Self {
+        Self { name, key, unix_ms, newest: AtomicU64::new(0) }
+    }
+
+    /// The value of `Authorization` for one request to `worker`.
+    pub(crate) fn header(&self, method: &str, path: &str, worker: &str) -> String {
+        let (name, time) = (&self.name, self.time());
+        let mac = self.key.token(&about(method, path, worker, name), time);
+        format!("Kollator {name}:{time}:{mac}")
+    }
+
+    /// A time that no other proof has: no two are alike, however many are made in a millisecond. A clock that was set
+    /// back by more than [`MAX_AHEAD`] is believed all the same: others believe theirs.
+    fn time(&self) -> u64 {
+        let read = (self.unix_ms)();
+        let next = |newest: u64| if newest < read || newest >= read + MAX_AHEAD { read } else { newest + 1 };
+        let order = Ordering::Relaxed;
+        next(self.newest.fetch_update(order, order, |newest| Some(next(newest))).expect("there is always a next"))
+    }
+}
+
+/// What a proof is about.
+fn about(method: &str, path: &str, worker: &str, name: &str) -> String {
+    format!("{method} {path} {worker} {name}")
+}
+
+fn read(header: Option<&str>) -> Result<(&str, u64, Digest), Unproven> {
+    let (scheme, proof) = header.and_then(|text| text.split_once(' ')).ok_or(Unproven::Missing)?;
+    if !scheme.eq_ignore_ascii_case("kollator") {
+        return Err(Unproven::Missing);
+    }
+    fields(proof.trim()).ok_or(Unproven::Malformed)
 }
 
 fn fields(proof: &str) -> Option<(&str, u64, Digest)> {
@@ -79,20 +144,27 @@ fn fields(proof: &str) -> Option<(&str, u64, Digest)> {
 
 /// Lets a request through that proves itself.
 pub(crate) async fn require(State(proofs): State<Arc<Proofs>>, request: Request, next: Next) -> Response {
-    let header = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let (method, path) = (request.method().as_str(), request.uri().path());
-    match proofs.admit(method, path, header) {
+    match proofs.admit(method, path, header_of(&request)) {
         Ok(name) => {
             tracing::info!(target: "kollator::audit", name, method, path, "a proven request");
             next.run(request).await
         }
-        Err(why) => {
-            proofs.refused.fetch_add(1, Ordering::Relaxed);
-            warn!(target: "kollator::audit", method, path, %why, "refuses a request");
-            let head = [(header::WWW_AUTHENTICATE, "Kollator")];
-            (StatusCode::UNAUTHORIZED, head, format!("{why}\n")).into_response()
-        }
+        Err(why) => proofs.refuse(method, path, why),
     }
+}
+
+/// Lets a request through by which another worker proves itself.
+pub(crate) async fn require_worker(State(proofs): State<Arc<Proofs>>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    match proofs.admit_worker(method, path, header_of(&request)) {
+        Ok(_) => next.run(request).await,
+        Err(why) => proofs.refuse(method, path, why),
+    }
+}
+
+fn header_of(request: &Request) -> Option<&str> {
+    request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -125,6 +197,44 @@ mod tests {
         let stale = proof("POST /cache/clear w1", "other", NOW - 60_001);
         let refusal = Refusal::Stale { off_ms: 60_001 };
         assert_eq!(admit("POST", "/cache/clear", &stale), Err(Unproven::Refused(refusal)));
+    }
+
+    /// However many a worker asks for within a millisecond, and in whatever order its questions arrive: each proof is
+    /// good, once, for that one thing.
+    #[test]
+    fn many_proofs_at_once_are_all_good_and_each_once() {
+        let proofs = Proofs::new("w1".into(), key(), || NOW);
+        let prover = Prover::new("w2".into(), key(), || NOW);
+        let paths: Vec<String> = (0..3000).map(|n| format!("/home/{n}")).collect();
+        let mut asked: Vec<_> = paths.iter().map(|path| (path, prover.header("GET", path, "w1"))).collect();
+        // Every sixteen arrive the other way round.
+        asked.chunks_mut(16).for_each(<[_]>::reverse);
+        for (path, header) in &asked {
+            let wrong = proofs.admit_worker("GET", "/home/other", Some(header));
+            assert_eq!(wrong, Err(Unproven::Refused(Refusal::Forged)));
+            assert_eq!(proofs.admit_worker("GET", path, Some(header)), Ok("w2"), "{path}");
+            let again = proofs.admit_worker("GET", path, Some(header));
+            assert_eq!(again, Err(Unproven::Refused(Refusal::Replayed)));
+        }
+        let stale = Proofs::new("w1".into(), key(), || NOW + 100_000);
+        let (path, header) = &asked[0];
+        assert!(matches!(
+            stale.admit_worker("GET", path, Some(header)),
+            Err(Unproven::Refused(Refusal::Stale { .. }))
+        ));
+        assert_eq!(proofs.admit_worker("GET", path, None), Err(Unproven::Missing));
+    }
+
+    /// A clock set back does not keep a worker from proving itself for longer than others remember.
+    #[test]
+    fn times_never_run_far_ahead() {
+        static CLOCK: AtomicU64 = AtomicU64::new(NOW);
+        let prover = Prover::new("w2".into(), key(), || CLOCK.load(Ordering::Relaxed));
+        let times: Vec<u64> = (0..=MAX_AHEAD).map(|_| prover.time()).collect();
+        assert!(times.windows(2).all(|pair| pair[0] < pair[1]) && times[0] == NOW);
+        assert_eq!((times[MAX_AHEAD as usize], prover.time()), (NOW + MAX_AHEAD, NOW));
+        CLOCK.store(NOW - 3_600_000, Ordering::Relaxed);
+        assert_eq!(prover.time(), NOW - 3_600_000);
     }
 
     /// What a worker says to its fronts is no proof here, whoever overheard it.

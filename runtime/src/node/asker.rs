@@ -36,6 +36,8 @@ struct Inner {
     worker: Handle<Worker>,
     waiting: Weak<Waiting>,
     turns: Arc<Semaphore>,
+    /// Those of other workers.
+    worker_turns: Arc<Semaphore>,
     next: AtomicU64,
 }
 
@@ -46,10 +48,11 @@ impl fmt::Debug for Asker {
 }
 
 impl Asker {
-    /// Asks the machine behind `worker`, at most `limit` things at once.
-    pub(super) fn new(worker: Handle<Worker>, answers: &Answers, limit: usize) -> Self {
-        let (waiting, turns) = (Arc::downgrade(&answers.0), Arc::new(Semaphore::new(limit)));
-        Self(Arc::new(Inner { worker, waiting, turns, next: AtomicU64::new(0) }))
+    /// Asks the machine behind `worker`, at most so many things at once, and so many for other workers.
+    pub(super) fn new(worker: Handle<Worker>, answers: &Answers, limits: (usize, usize)) -> Self {
+        let (turns, worker_turns) = (Arc::new(Semaphore::new(limits.0)), Arc::new(Semaphore::new(limits.1)));
+        let waiting = Arc::downgrade(&answers.0);
+        Self(Arc::new(Inner { worker, waiting, turns, worker_turns, next: AtomicU64::new(0) }))
     }
 
     /// The machine, to look at.
@@ -66,7 +69,11 @@ impl Asker {
     /// # Panics
     /// Never: the turns are never closed.
     pub async fn ask(&self, ask: Ask) -> Result<Told, AskError> {
-        let turn = Arc::clone(&self.0.turns).acquire_owned().await.expect("never closed");
+        let turns = match ask {
+            Ask::BlocksForWorker { .. } => &self.0.worker_turns,
+            _ => &self.0.turns,
+        };
+        let turn = Arc::clone(turns).acquire_owned().await.expect("never closed");
         let id = AskId(self.0.next.fetch_add(1, Ordering::Relaxed));
         let (tx, rx) = oneshot::channel();
         {

@@ -4,6 +4,7 @@
 //! simulator run the same wiring. They decide nothing about the protocol.
 
 pub mod asker;
+pub(crate) mod homes;
 mod lanes;
 mod memory;
 pub mod peer;

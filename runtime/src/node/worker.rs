@@ -14,13 +14,14 @@ use kollator_core::node::worker::{
     DhtConfig, DhtEvent, Worker, WorkerConfig, WorkerEvent, WorkerInput, WorkerOutput,
 };
 use kollator_core::rtc::RtcEvent;
-use kollator_core::store::EffectDone;
+use kollator_core::store::{EffectDone, HomeAnswer};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
 use super::asker::{Answers, Asker};
+use super::homes::Homes;
 use super::lanes;
 use super::tasks::Tasks;
 use crate::blocking::Blocking;
@@ -28,6 +29,7 @@ use crate::dht::{Dht, DhtDriver};
 use crate::driver::{self, Handle, Host};
 use crate::event::{EventSink, Stopped};
 use crate::http::front::system_clock;
+use crate::http::proof::Prover;
 use crate::link::{FrontUrl, Link};
 use crate::net::Net;
 use crate::rtc::Transport;
@@ -113,8 +115,11 @@ impl WorkerNode {
         let hash = |(ticket, data): (Ticket, Bytes)| (ticket, HashedBlocks::compute(data));
         let hashed = |(ticket, blocks)| WorkerInput::Hashed { ticket, blocks };
         let answers = Answers::default();
-        let asker = Asker::new(handle.clone(), &answers, config.max_asks);
+        let asker = Asker::new(handle.clone(), &answers, (config.max_asks, config.max_worker_asks));
+        let prover = Prover::new(config.name.clone(), config.key.clone(), system_clock);
         let host = WorkerHost {
+            homes: Homes::new(net.clone(), prover, blocking.clone()),
+            home_answered: handle.sink(|(ticket, answer)| WorkerInput::HomeAnswered { ticket, answer }),
             link: Link::new(net, fronts, handle.sink(WorkerInput::Link)),
             transport,
             hash: lanes::start(&tasks, &blocking, hash, &handle.sink(hashed)),
@@ -198,6 +203,8 @@ struct WorkerHost<N: Net, T> {
     stored: EventSink<EffectDone>,
     dht: Option<DhtDriver>,
     asked_dht: EventSink<DhtEvent>,
+    homes: Homes<N>,
+    home_answered: EventSink<(Ticket, HomeAnswer)>,
     hash: mpsc::UnboundedSender<(Ticket, Bytes)>,
     answers: Answers,
     tasks: Tasks,
@@ -221,6 +228,13 @@ impl<N: Net, T: Transport> Host<Worker> for WorkerHost<N, T> {
                 self.tasks.spawn(async move {
                     // An error says that the worker has stopped.
                     let _ = asked.send(event.await).await;
+                });
+            }
+            WorkerOutput::AskHome { ticket, chunk, home } => {
+                let (homes, answered) = (self.homes.clone(), self.home_answered.clone());
+                self.tasks.spawn(async move {
+                    // An error says that the worker has stopped.
+                    let _ = answered.send((ticket, homes.ask(chunk, &home).await)).await;
                 });
             }
             WorkerOutput::Hash { ticket, data } => {

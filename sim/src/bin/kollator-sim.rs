@@ -11,6 +11,7 @@ use kollator_sim::plant::Plant as _;
 use kollator_sim::report::{Report, Sum};
 use kollator_sim::simulation::{Log, Simulation};
 use kollator_sim::store::Stores;
+use kollator_sim::together::Together;
 use kollator_sim::world::Worlds;
 
 const USAGE: &str = "\
@@ -19,6 +20,7 @@ usage: kollator-sim [SIMULATION] [--seeds N] [--minutes M] [--seed S [--log]] [-
   clusters      fronts among themselves
   elections     the election of the fronts alone
   stores        the store of a worker alone
+  together      the stores of some workers that ask each other
   --seeds N     run the seeds 0 to N-1 (default 1000)
   --minutes M   go on with further seeds until M minutes have passed
   --seed S      run this seed only
@@ -59,6 +61,7 @@ fn settings(mut args: impl Iterator<Item = String>) -> Result<Settings, String> 
             Clusters::NAME => settings.runner = Some(run::<Clusters>),
             Elections::NAME => settings.runner = Some(run::<Elections>),
             Stores::NAME => settings.runner = Some(run::<Stores>),
+            Together::NAME => settings.runner = Some(run::<Together>),
             "--seeds" => settings.seeds = Some(number(value()?)?),
             "--minutes" => settings.minutes = Some(number(value()?)?),
             "--seed" => settings.seed = Some(number(value()?)?),

@@ -12,3 +12,4 @@ mod world;
 
 pub use plan::{Fault, Plant};
 pub use world::Stores;
+pub(crate) use world::{POOL, chunk_of};

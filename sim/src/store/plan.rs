@@ -84,10 +84,14 @@ impl Plan {
     pub(super) fn draw(rng: &mut Rng, pool: usize) -> Self {
         let mut up_to = |most: u64| 1 + rng.below(most);
         let config = Config {
+            name: String::new(),
             cache_bytes: [0, 200, 1_000, 5_000, 60_000, 200_000][up_to(6) as usize - 1],
             max_age: Duration::from_millis([20, 500, 60_000][up_to(3) as usize - 1]),
             scrub_rate: [0, 0, 200_000][up_to(3) as usize - 1],
             max_fetches: up_to(4) as usize,
+            max_asks: 0,
+            keep_after: 1,
+            passing_age: Duration::ZERO,
             max_puts: up_to(4) as usize,
             max_lookups: up_to(3) as usize,
             max_memory: [150, 3_000, 40_000, 200_000][up_to(4) as usize - 1],

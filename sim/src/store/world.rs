@@ -9,7 +9,7 @@ use kollator_core::id::{ChunkId, Digest, InfoHash};
 use kollator_core::machine::{Instant, Rng};
 use kollator_core::merkle::{VerifiedChunk, height_for, leaves, root, sha256};
 use kollator_core::node::io::{DiskError, Ticket};
-use kollator_core::store::{Answer, Effect, EffectDone, Key, Outcome, Output, Part, PartData, Store};
+use kollator_core::store::{Answer, Effect, EffectDone, Key, Outcome, Output, Part, PartData, ReaderId, Store};
 
 use super::disk::{Disk, File, Stage};
 use super::oracle::{self, Happening, Oracle, Question, View};
@@ -26,7 +26,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 const STEP: u64 = 1_000_000;
 
 /// Chunks of all runs: hashed once.
-static POOL: LazyLock<Vec<VerifiedChunk>> = LazyLock::new(|| {
+pub(crate) static POOL: LazyLock<Vec<VerifiedChunk>> = LazyLock::new(|| {
     const LENGTHS: [u32; 8] = [1, 5, 64, 100, 1_000, 16_384, 16_385, 20_000];
     let chunk = |n: u32| {
         let data: Bytes = (0..LENGTHS[n as usize % LENGTHS.len()]).map(|i| (i * 7 + n * 31) as u8).collect();
@@ -259,6 +259,14 @@ impl World {
             _ => Question::PutTorrent(torrent),
         };
         self.ask(question)?;
+        if self.rng.one_in(3) {
+            let reader = ReaderId(self.rng.below(3));
+            let next: Vec<ChunkId> = (0..self.rng.below(5))
+                .map(|_| POOL[self.rng.below(self.plan.chunks as u64) as usize].id())
+                .collect();
+            self.store.read_ahead(self.now, reader, &next);
+            self.drain()?;
+        }
         self.plan.questions -= 1;
         if self.plan.questions > 0 {
             self.schedule(self.plan.pace, Event::Ask);
@@ -290,6 +298,7 @@ impl World {
             self.journal.note(self.now, || format!("the store says {}", short(&output)));
             match output {
                 Output::Effect(effect) => self.schedule(STEP, Event::Begin(effect)),
+                Output::AskHome { .. } => unreachable!("this worker is alone"),
                 Output::Fault(_) => {}
                 Output::Answer(answer) => {
                     let ticket = match &answer {
@@ -513,7 +522,8 @@ impl World {
     }
 }
 
-fn chunk_of(id: ChunkId) -> VerifiedChunk {
+/// A chunk of the pool.
+pub(crate) fn chunk_of(id: ChunkId) -> VerifiedChunk {
     POOL.iter().find(|chunk| chunk.id() == id).expect("there are no other chunks").clone()
 }
 

@@ -66,6 +66,8 @@ kinds! {
         LieOther = "lie: answer to another request",
         /// A liar sends bytes that are no frame.
         LieJunk = "lie: junk frame",
+        /// A lying worker sends another one other bytes than it asked for.
+        LieHome = "lie: wrong chunk to a worker",
         /// A liar takes a request and never answers.
         LieStall = "lie: never answers",
         /// An answer over HTTP is reset in the middle.

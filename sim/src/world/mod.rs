@@ -11,7 +11,7 @@ use kollator_core::machine::{Instant, Rng};
 use kollator_core::node::front::{FrontInput, FrontOutput};
 use kollator_core::node::io::{DiskCommand, LinkCommand, LinkEvent};
 use kollator_core::node::peer::{PeerInput, PeerOutput};
-use kollator_core::node::worker::{WorkerInput, WorkerOutput};
+use kollator_core::node::worker::{AskId, WorkerInput, WorkerOutput};
 use kollator_core::rtc::RtcEvent;
 use kollator_core::store::Effect;
 use kollator_core::wire::frame::Frame;
@@ -27,6 +27,7 @@ mod backing;
 mod chaos;
 mod disk;
 mod faults;
+mod homes;
 mod liar;
 mod link;
 mod machines;
@@ -150,6 +151,7 @@ enum Event {
         effect: Effect,
     },
     Web(web::Step),
+    Home(homes::Step),
     /// A process ends in the middle of a write.
     Tear {
         node: usize,
@@ -260,6 +262,9 @@ struct World {
     next_rogue: u64,
     overheard: rogue::Overheard,
     backing: Backing,
+    /// What workers ask each other.
+    questions: BTreeMap<AskId, homes::Question>,
+    next_question: u64,
     users: Vec<Task>,
     oracles: Vec<Box<dyn Oracle>>,
     plant: Option<Plant>,
@@ -342,6 +347,8 @@ impl World {
             next_rogue: 0,
             overheard: None,
             backing: Backing::default(),
+            questions: BTreeMap::new(),
+            next_question: 0,
             users: tasks.into_iter().map(|plan| Task { plan, done: false }).collect(),
             oracles: oracle::all(),
             plant,
@@ -394,6 +401,7 @@ impl World {
             Event::Disk { node, life, command } => self.disk_step(node, life, command),
             Event::Store { node, life, effect } => self.store_step(node, life, effect),
             Event::Web(step) => self.web_step(step),
+            Event::Home(step) => self.home_step(step),
             Event::Tear { node, life } => {
                 if self.nodes[node].life == life {
                     self.crash_for_a_while(node, false);
@@ -512,6 +520,8 @@ impl World {
                     WorkerOutput::Store(effect) => self.store_command(node, effect),
                     WorkerOutput::Hash { ticket, data } => self.hash_command(node, ticket, data),
                     WorkerOutput::Event(event) => self.journal.trace.text(&event),
+                    WorkerOutput::AskHome { ticket, chunk, home } => self.ask_home(node, ticket, chunk, &home),
+                    WorkerOutput::Told { id, result } if self.questions.contains_key(&id) => self.told(id, result),
                     WorkerOutput::Told { id, result } => self.web_told(node, id, result),
                     WorkerOutput::Dht(_) => unreachable!("there is no DHT in this world"),
                     WorkerOutput::Drained => {}

@@ -4,7 +4,7 @@ use kollator_core::node::io::{DiskEvent, LinkEvent};
 use kollator_core::node::peer::{PeerInput, WebEvent};
 use kollator_core::node::worker::WorkerInput;
 use kollator_core::rtc::RtcEvent;
-use kollator_core::store::{Outcome, PartData};
+use kollator_core::store::{HomeAnswer, Outcome, PartData};
 
 use crate::trace::Trace;
 
@@ -24,6 +24,13 @@ impl Trace {
                     other => self.text(other),
                 }
             }
+            WorkerInput::HomeAnswered { ticket, answer } => {
+                self.word(ticket.0);
+                match answer {
+                    HomeAnswer::Chunk(chunk) => self.bytes(chunk.data()),
+                    other => self.text(other),
+                }
+            }
             WorkerInput::Hashed { ticket, .. } => self.word(ticket.0),
             WorkerInput::Clock { unix_ms: told } | WorkerInput::Memory { bytes: told } => self.word(*told),
             WorkerInput::Ask { id, ask } => {
@@ -31,6 +38,10 @@ impl Trace {
                 self.text(ask);
             }
             WorkerInput::Dht(event) => self.text(event),
+            WorkerInput::Ahead { body, next } => {
+                self.word(*body);
+                self.text(next);
+            }
             WorkerInput::Drain => self.word(2),
         }
     }

@@ -5,6 +5,7 @@
 
 mod exchange;
 pub mod hits;
+pub mod homes;
 mod limits;
 mod process;
 pub mod propagation;

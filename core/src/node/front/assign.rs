@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ring::{Key, Ring};
-use crate::wire::signal::{FULL, WorkerInfo};
+use crate::wire::signal::{FULL, Neighbour, WorkerInfo};
 
 /// Workers that are looked at for one with less to do; then the one of all that has least to do is taken.
 const LOOKED_AT: usize = 16;
@@ -102,6 +102,15 @@ impl Assignment {
     pub(super) fn another(&self, ip: IpAddr, than: &str) -> Option<&Arc<WorkerInfo>> {
         let name = self.open_one(ip, |name| name != than)?;
         Some(&self.workers[name].info)
+    }
+
+    /// The workers that clients can be given, as workers see each other, by name.
+    pub(super) fn neighbours(&self) -> impl Iterator<Item = Neighbour> {
+        self.workers.values().map(|worker| Neighbour {
+            name: worker.info.name.clone(),
+            capacity: worker.capacity,
+            http: worker.info.http.clone(),
+        })
     }
 
     /// Workers that clients can be given.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::assign::Assignment;
 use super::budget::{Meter, network};
 use super::cluster::{Cluster, ClusterOutput};
+use super::neighbours::Neighbours;
 use super::workers::{Enrolment, RosterOutput, WorkerRoster};
 use super::{ClientId, FrontConfig, FrontEvent, FrontInput, FrontOutput, FrontStatus, WorkerStatus};
 use crate::auth::Gate;
@@ -47,6 +48,7 @@ pub struct Front {
     /// The workers that are connected here, and on which connection.
     workers: BTreeMap<String, ClientId>,
     roster: WorkerRoster,
+    neighbours: Neighbours,
     rng: Rng,
     closing: bool,
     relayed: u64,
@@ -104,6 +106,9 @@ impl Machine for Front {
         self.watch_workers(now);
         self.cluster.wake(now);
         self.settle(now);
+        for (client, text) in self.neighbours.step(now, &self.assignment, &self.workers) {
+            self.outbox.push(FrontOutput::Send { client, text });
+        }
     }
 
     fn poll(&mut self) -> Option<FrontOutput> {
@@ -112,7 +117,8 @@ impl Machine for Front {
 
     fn next_wake(&self) -> Option<Instant> {
         let checks = self.checks.first().map(|(at, _)| *at);
-        earliest([checks, self.swarms.next_expiry(), self.roster.next_wake(), self.cluster.next_wake()])
+        let news = self.neighbours.next_wake();
+        earliest([checks, self.swarms.next_expiry(), self.roster.next_wake(), self.cluster.next_wake(), news])
     }
 }
 
@@ -151,6 +157,7 @@ impl Front {
             assigned: BTreeMap::new(),
             workers: BTreeMap::new(),
             roster: WorkerRoster::new(config.health, config.max_workers),
+            neighbours: Neighbours::default(),
             rng,
             closing: false,
             relayed: 0,
@@ -432,6 +439,9 @@ impl Front {
             self.outbox.push(FrontOutput::Event(FrontEvent::WorkerHealth { name, alive: false }));
         }
         self.welcome(client, None);
+        for text in self.neighbours.all() {
+            self.outbox.push(FrontOutput::Send { client, text });
+        }
     }
 
     /// A worker takes no new clients.
@@ -535,6 +545,7 @@ impl Front {
             }
         }
         if workers_changed && self.assignment.update(self.cluster.usable()) {
+            self.neighbours.changed();
             self.reassign();
         }
     }

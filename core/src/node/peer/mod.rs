@@ -326,7 +326,7 @@ impl Peer {
             FromFront::Error { message, .. } => {
                 self.out.push(PeerOutput::Event(PeerEvent::FrontComplained { message }));
             }
-            FromFront::Welcome(_) | FromFront::Pong {} | FromFront::Probe {} => {}
+            FromFront::Welcome(_) | FromFront::Pong {} | FromFront::Probe {} | FromFront::Workers(_) => {}
         }
     }
 

@@ -1,6 +1,6 @@
-//! What is asked of a worker other than over a data channel, over HTTP that is: answered out of the same store, within
-//! a limit of its own, so that neither kind of reader keeps the other out. It never verifies: what the store hands out
-//! was verified when it was read.
+//! What is asked of a worker other than over a data channel, over HTTP that is, by anyone or by another worker: answered
+//! out of the same store, within a limit of its own for each, so that no kind of reader keeps another out. It never
+//! verifies: what the store hands out was verified when it was read.
 
 use super::{Ask, AskError, AskId, MAX_ASK_BLOCKS, Question, Told, Worker, WorkerOutput};
 use crate::machine::Instant;
@@ -11,6 +11,8 @@ use crate::store::{Part, PartData, StoreError};
 pub(super) struct Asking {
     open: usize,
     bytes: u64,
+    open_for_workers: usize,
+    bytes_for_workers: u64,
 }
 
 impl Worker {
@@ -20,15 +22,26 @@ impl Worker {
         self.asking.bytes
     }
 
-    /// Asks waiting for their answer.
+    /// Bytes of blocks given to other workers.
+    #[must_use]
+    pub const fn bytes_told_to_workers(&self) -> u64 {
+        self.asking.bytes_for_workers
+    }
+
+    /// Asks waiting for their answer, those of other workers included.
     #[must_use]
     pub const fn open_asks(&self) -> usize {
-        self.asking.open
+        self.asking.open + self.asking.open_for_workers
     }
 
     pub(super) fn ask(&mut self, now: Instant, id: AskId, ask: Ask) {
         if let Err(error) = self.may_ask(ask) {
             return self.out.push(WorkerOutput::Told { id, result: Err(error) });
+        }
+        if let Ask::BlocksForWorker { chunk, first, count } = ask {
+            self.asking.open_for_workers += 1;
+            let ticket = self.question(Question::AskedByWorker(id));
+            return self.store.read_for_worker(now, ticket, chunk, Part::Blocks { first, count });
         }
         self.asking.open += 1;
         if ask == Ask::ClearCache {
@@ -46,7 +59,7 @@ impl Worker {
                 self.store.read(now, ticket, chunk, Part::Blocks { first, count });
             }
             Ask::Leaves(chunk) => self.store.read(now, ticket, chunk, Part::Leaves),
-            Ask::ClearCache | Ask::Announce(_) => unreachable!("dealt with above"),
+            Ask::BlocksForWorker { .. } | Ask::ClearCache | Ask::Announce(_) => unreachable!("dealt with above"),
         }
     }
 
@@ -54,11 +67,17 @@ impl Worker {
         if self.draining {
             return Err(AskError::Leaving);
         }
-        if self.asking.open >= self.config.max_asks {
+        let is_full = match ask {
+            Ask::BlocksForWorker { .. } => self.asking.open_for_workers >= self.config.max_worker_asks,
+            _ => self.asking.open >= self.config.max_asks,
+        };
+        if is_full {
             return Err(AskError::Store(StoreError::Busy));
         }
         match ask {
-            Ask::Blocks { count, .. } if count > MAX_ASK_BLOCKS => Err(AskError::TooMuch),
+            Ask::Blocks { count, .. } | Ask::BlocksForWorker { count, .. } if count > MAX_ASK_BLOCKS => {
+                Err(AskError::TooMuch)
+            }
             Ask::Announce(_) if !self.has_dht() => Err(AskError::NoDht),
             _ => Ok(()),
         }
@@ -74,6 +93,19 @@ impl Worker {
             PartData::Leaves(leaves) => Told::Leaves(leaves),
         });
         self.tell(id, result);
+    }
+
+    /// The store has read what another worker asked for, or would not.
+    pub(super) fn read_for_worker(&mut self, id: AskId, result: Result<PartData, StoreError>) {
+        self.asking.open_for_workers -= 1;
+        let result = result.map(|data| match data {
+            PartData::Blocks(data) => {
+                self.asking.bytes_for_workers += data.len() as u64;
+                Told::Blocks(data)
+            }
+            PartData::Leaves(_) => unreachable!("only blocks can be asked for"),
+        });
+        self.out.push(WorkerOutput::Told { id, result: result.map_err(AskError::Store) });
     }
 
     /// Answers an ask that was counted as open.

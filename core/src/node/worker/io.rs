@@ -1,5 +1,7 @@
 //! What a worker is told and what it answers. Types only.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::dht::{Announcement, DhtCommand, DhtEvent};
@@ -8,7 +10,7 @@ use crate::id::{ChunkId, Digest, InfoHash, PeerId};
 use crate::merkle::HashedBlocks;
 use crate::node::io::{LinkCommand, LinkEvent, Ticket};
 use crate::rtc::{RtcCommand, RtcEvent};
-use crate::store::{Effect, EffectDone, StoreError};
+use crate::store::{Effect, EffectDone, Home, HomeAnswer, StoreError};
 
 /// Most blocks in one [`Ask::Blocks`].
 pub const MAX_ASK_BLOCKS: u16 = 16;
@@ -24,6 +26,13 @@ pub enum WorkerInput {
     Rtc(RtcEvent),
     /// The cache or the backing store answered.
     Store(EffectDone),
+    /// Another worker answered [`WorkerOutput::AskHome`], or did not.
+    HomeAnswered {
+        /// Of the question.
+        ticket: Ticket,
+        /// How it went.
+        answer: HomeAnswer,
+    },
     /// Blocks that were to be hashed.
     Hashed {
         /// Of the command.
@@ -51,6 +60,14 @@ pub enum WorkerInput {
     },
     /// The DHT answered. Only if the worker uses it.
     Dht(DhtEvent),
+    /// Someone who reads other than over a data channel will ask for these chunks next, in this order, and not for what
+    /// was said before. Said with nothing at the end.
+    Ahead {
+        /// The driver's own number for the reader, below 2^63.
+        body: u64,
+        /// At most [`crate::store::MAX_AHEAD`] of them count.
+        next: Vec<ChunkId>,
+    },
     /// Take no new work, finish what is open, then say [`WorkerOutput::Drained`].
     Drain,
 }
@@ -66,6 +83,16 @@ pub enum WorkerOutput {
     Store(Effect),
     /// Of the DHT.
     Dht(DhtCommand),
+    /// Ask another worker for a chunk, in its name and with a proof, and verify what it sends:
+    /// [`WorkerInput::HomeAnswered`].
+    AskHome {
+        /// Returned in the answer.
+        ticket: Ticket,
+        /// Which chunk.
+        chunk: ChunkId,
+        /// Whom to ask.
+        home: Arc<Home>,
+    },
     /// Hash these blocks.
     Hash {
         /// Returned in the answer.
@@ -108,6 +135,15 @@ pub enum Ask {
     },
     /// The leaf hashes of a chunk: [`Told::Leaves`].
     Leaves(ChunkId),
+    /// The same on behalf of another worker, which has proven itself: never asked of a third.
+    BlocksForWorker {
+        /// The chunk.
+        chunk: ChunkId,
+        /// First block.
+        first: u16,
+        /// How many, at most [`MAX_ASK_BLOCKS`].
+        count: u16,
+    },
     /// Empty the cache of whatever nobody is reading or writing: [`Told::Cleared`].
     ClearCache,
     /// Announce something on the DHT: [`Told::Announcement`].

@@ -10,6 +10,7 @@ mod dht;
 mod io;
 mod keeping;
 mod load;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
@@ -25,6 +26,7 @@ pub use self::dht::{Announcement, DhtCommand, DhtConfig, DhtEvent, DhtStats};
 pub use self::io::*;
 use self::keeping::{Keeping, Stage};
 use self::load::Load;
+use self::reading::Readings;
 use crate::auth::SharedKey;
 use crate::dht::Item;
 use crate::id::{ChunkId, InfoHash, PeerId};
@@ -94,15 +96,17 @@ pub struct WorkerConfig {
     pub max_asks: usize,
     /// How it uses the DHT, if it does.
     pub dht: Option<DhtConfig>,
+    /// The same for asks of other workers.
+    pub max_worker_asks: usize,
 }
 
 impl WorkerConfig {
     /// Usual settings.
     #[must_use]
     pub fn new(id: PeerId, name: String, http: String, key: SharedKey, unix_ms: u64, seed: u64) -> Self {
+        let usual = crate::store::Config::default();
         Self {
             id,
-            name,
             capacity: 100,
             http,
             region: String::new(),
@@ -113,10 +117,12 @@ impl WorkerConfig {
             max_sessions: 1200,
             max_pulling: 16 << 20,
             max_memory: 1 << 30,
-            store: crate::store::Config { max_memory: 40 << 20, ..crate::store::Config::default() },
+            store: crate::store::Config { name: name.clone(), max_memory: 40 << 20, ..usual },
+            name,
             upload: UploadConfig { lane: UPLOAD_LANE, max_unsent: 128 << 20, ..UploadConfig::default() },
             max_asks: 64,
             dht: None,
+            max_worker_asks: 64,
         }
     }
 }
@@ -157,6 +163,7 @@ enum Question {
     Asked(AskId),
     Announce { conn: ConnId, request: RequestId, info_hash: InfoHash },
     AskedToAnnounce(AskId, InfoHash),
+    AskedByWorker(AskId),
 }
 
 /// The machine. See the module's documentation. Its first input is a [`WorkerInput::Wake`].
@@ -184,6 +191,7 @@ pub struct Worker {
     load: Load,
     dht: Option<Dht>,
     piece_counts: LruCache<InfoHash, u32>,
+    readings: Readings,
     banned: BTreeSet<PeerId>,
     next_slot: u32,
     next_ticket: u64,
@@ -232,6 +240,7 @@ impl Worker {
             load: Load::default(),
             dht: config.dht.clone().map(Dht::new),
             piece_counts: LruCache::new(REMEMBERED_SHARES),
+            readings: Readings::default(),
             banned: BTreeSet::new(),
             next_slot: 0,
             next_ticket: 0,
@@ -353,6 +362,7 @@ impl Worker {
                     self.sessions.signal(now, from, session, body);
                 }
             }
+            UplinkOutput::Message(FromFront::Workers(news)) => self.store.tell_of_workers(news),
             UplinkOutput::Message(_) => {}
             UplinkOutput::Lost { reason } => {
                 self.out.push(WorkerOutput::Event(WorkerEvent::Offline { reason }));
@@ -396,6 +406,7 @@ impl Worker {
         }
         self.load.session_down(conn);
         self.upload.session_down(conn);
+        self.look_no_further(now, conn);
         self.pull.source_down(now, conn);
         self.keepings.retain(|_, keeping| keeping.conn != conn);
         self.leave_dht(conn);
@@ -456,12 +467,16 @@ impl Worker {
             }
             Frame::ChunkRequest { request, chunk, first, count } => {
                 self.upload.request(conn, request, chunk, first, count);
+                self.look_ahead(now, conn, chunk);
             }
             Frame::HashRequest { request, chunk } => self.upload.hash_request(conn, request, chunk),
             Frame::Cancel { request } => self.upload.cancel(conn, request),
             Frame::ChunkStore { request, chunks } => self.offer(now, conn, request, &chunks),
             Frame::ChunkList { request, info_hash } => match self.piece_counts.get(&info_hash).copied() {
-                Some(pieces) => self.tell_all(conn, request, info_hash, pieces),
+                Some(pieces) => {
+                    self.readings.asks(conn, info_hash);
+                    self.tell_all(conn, request, info_hash, pieces);
+                }
                 None => {
                     let ticket = self.question(Question::List { conn, request, info_hash });
                     self.store.torrent(now, ticket, info_hash);
@@ -525,6 +540,9 @@ impl Worker {
     fn store_output(&mut self, now: Instant, output: StoreOutput) {
         match output {
             StoreOutput::Effect(effect) => self.out.push(WorkerOutput::Store(effect)),
+            StoreOutput::AskHome { ticket, chunk, home } => {
+                self.out.push(WorkerOutput::AskHome { ticket, chunk, home });
+            }
             StoreOutput::Fault(fault) => {
                 self.out.push(WorkerOutput::Event(WorkerEvent::StoreFault { what: fault.to_string() }));
             }
@@ -537,6 +555,7 @@ impl Worker {
         match answer {
             Answer::Data { ticket, result } => match (self.questions.remove(&ticket), result) {
                 (Some(Question::Asked(id)), result) => self.read_for(id, result),
+                (Some(Question::AskedByWorker(id)), result) => self.read_for_worker(id, result),
                 (Some(other), _) => unreachable!("no read was asked for {other:?}"),
                 (None, Ok(PartData::Blocks(data))) => self.upload.read(ticket, Ok(data)),
                 (None, Ok(PartData::Leaves(leaves))) => self.upload.read_leaves(ticket, Ok(leaves)),
@@ -571,10 +590,12 @@ impl Worker {
     fn torrent_answered(&mut self, now: Instant, ticket: Ticket, result: Result<Option<Bytes>, StoreError>) {
         match self.questions.remove(&ticket) {
             Some(Question::List { conn, request, info_hash }) => {
-                let pieces = result.map(|ko| ko.and_then(|ko| Metainfo::parse(ko).ok()));
-                match pieces.map(|metainfo| metainfo.map(|m| m.pieces().len() as u32)) {
-                    Ok(Some(pieces)) => {
+                match result.map(|ko| ko.and_then(|ko| Metainfo::parse(ko).ok())) {
+                    Ok(Some(metainfo)) => {
+                        let pieces = metainfo.pieces().len() as u32;
                         self.piece_counts.put(info_hash, pieces);
+                        self.readings.learn(&metainfo);
+                        self.readings.asks(conn, info_hash);
                         self.tell_all(conn, request, info_hash, pieces);
                     }
                     Ok(None) => self.reject(conn, request, Reason::NotFound),
@@ -761,11 +782,13 @@ impl Machine for Worker {
             WorkerInput::Link(event) => self.uplink.event(now, event),
             WorkerInput::Rtc(event) => self.sessions.rtc(now, event),
             WorkerInput::Store(done) => self.store.done(now, done),
+            WorkerInput::HomeAnswered { ticket, answer } => self.store.home_answered(now, ticket, answer),
             WorkerInput::Hashed { ticket, blocks } => self.pull.hashed(now, ticket, blocks),
             WorkerInput::Clock { unix_ms } => self.clock.set(now, unix_ms),
             WorkerInput::Memory { bytes } => self.memory_is(bytes),
             WorkerInput::Ask { id, ask } => self.ask(now, id, ask),
             WorkerInput::Dht(event) => self.dht_event(now, event),
+            WorkerInput::Ahead { body, next } => self.look_ahead_of_body(now, body, &next),
             WorkerInput::Drain => self.drain(),
         }
         self.pump(now);

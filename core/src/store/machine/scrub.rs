@@ -74,13 +74,15 @@ impl Store {
                     active.write = Step::Queued;
                     self.write_queue.push_back(chunk);
                 }
+                self.stays(chunk);
             }
-            // It is on its way: what is fetched is written.
-            Some(_) => {}
+            // It is on its way.
+            Some(active) => active.must_stay = true,
             None => {
                 let is_manageable = self.is_manageable(u64::from(chunk.length())).is_ok();
                 if is_manageable && self.fetch_queue.len() < self.config.max_queued_fetches {
-                    self.chunks.entry(chunk).or_default().fetch = Step::Queued;
+                    let active = self.chunks.entry(chunk).or_default();
+                    (active.fetch, active.must_stay) = (Step::Queued, true);
                     self.fetch_queue.push_back(chunk);
                 }
             }

@@ -4,6 +4,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,22 +13,27 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
-use kollator_core::node::worker::{Ask, AskError, Told};
+use kollator_core::id::ChunkId;
+use kollator_core::node::worker::{Ask, AskError, Told, WorkerInput};
 use kollator_core::store::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::content::{Content, Read};
+use super::content::{Content, Read, Reads};
 use super::range::{Wanted, wanted};
 use crate::node::asker::Asker;
 
 /// Most bodies on their way at once; more are turned down as busy.
 const MAX_BODIES: usize = 128;
+/// The same for other workers.
+const MAX_BODIES_FOR_WORKERS: usize = 64;
 /// Most `.ko`s on their way at once, each of which is in memory as a whole.
 const MAX_KOS: usize = 8;
 /// Batches of blocks read ahead of the client, for each body.
 const AHEAD: usize = 2;
+/// Chunks that the machine is told of ahead of a body that goes through several.
+const CHUNKS_AHEAD: usize = 2;
 /// Bytes of a `.ko` handed over at once.
 const KO_STEP: usize = 65_536;
 /// A client that takes nothing for so long loses its place.
@@ -42,6 +48,17 @@ pub(super) struct Bodies {
     asker: Asker,
     places: Arc<Semaphore>,
     ko_places: Arc<Semaphore>,
+    worker_places: Arc<Semaphore>,
+    /// Number of the next body whose reader is told of.
+    next: AtomicU64,
+}
+
+/// Who is answered.
+#[derive(Clone, Copy, Debug)]
+enum Reader {
+    Anyone,
+    /// Another worker: nobody else is asked for its sake.
+    Worker,
 }
 
 /// Why there is no answer: the status to say it with.
@@ -51,12 +68,21 @@ pub(super) struct Unavailable(AskError);
 impl Bodies {
     pub(super) fn new(asker: Asker) -> Self {
         let places = Arc::new(Semaphore::new(MAX_BODIES));
-        Self { asker, places, ko_places: Arc::new(Semaphore::new(MAX_KOS)) }
+        let worker_places = Arc::new(Semaphore::new(MAX_BODIES_FOR_WORKERS));
+        Self {
+            asker,
+            places,
+            ko_places: Arc::new(Semaphore::new(MAX_KOS)),
+            worker_places,
+            next: AtomicU64::new(0),
+        }
     }
 
     /// Bodies on their way.
     pub(super) fn open(&self) -> usize {
-        MAX_BODIES - self.places.available_permits() + MAX_KOS - self.ko_places.available_permits()
+        let most = MAX_BODIES + MAX_BODIES_FOR_WORKERS + MAX_KOS;
+        let all = [&self.places, &self.worker_places, &self.ko_places];
+        most - all.iter().map(|places| places.available_permits()).sum::<usize>()
     }
 
     /// Answers a GET or HEAD for `content`.
@@ -98,17 +124,52 @@ impl Bodies {
             return Ok(finish(head, Body::empty()));
         }
         let place = take(&self.places)?;
-        let mut reads = content.reads(range);
+        let body = self.read(Reader::Anyone, content.reads(range), place).await?;
+        Ok(finish(head, body))
+    }
+
+    /// Answers another worker, which has proven itself, with a whole chunk.
+    pub(super) async fn for_worker(&self, chunk: ChunkId) -> Result<Response, Unavailable> {
+        let place = take(&self.worker_places)?;
+        let reads = Content::Chunk(chunk).reads(0..u64::from(chunk.length()));
+        let body = match self.read(Reader::Worker, reads, place).await {
+            // It has a way to the backing store of its own.
+            Err(AskError::Store(StoreError::Failed(_))) => return Err(StoreError::NotFound.into()),
+            body => body?,
+        };
+        let head = Response::builder()
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .header(header::CONTENT_LENGTH, chunk.length());
+        Ok(finish(head, body))
+    }
+
+    /// A body whose first bytes are there.
+    async fn read(&self, reader: Reader, mut reads: Reads, place: OwnedSemaphorePermit) -> Result<Body, AskError> {
         let first = reads.next().expect("there are bytes to read");
-        let begin = bytes_of(&self.asker, first).await?;
+        let mut current = first.chunk;
+        let begin = bytes_of(&self.asker, reader, first).await?;
+        let body = self.next.fetch_add(1, Ordering::Relaxed);
+        // Whoever comes to a second chunk goes through them in order: what follows is asked for next.
+        let with_foresight = std::iter::from_fn(move || {
+            let read = reads.next()?;
+            let is_new = std::mem::replace(&mut current, read.chunk) != read.chunk;
+            Some((read, is_new.then(|| reads.chunks_ahead(CHUNKS_AHEAD))))
+        });
         let asker = self.asker.clone();
-        let rest = stream::iter(reads)
-            .map(move |read| {
+        let rest = stream::iter(with_foresight)
+            .map(move |(read, next)| {
                 let asker = asker.clone();
-                async move { patiently(&asker, read).await }
+                async move {
+                    if let Some(next) = next {
+                        foretell(&asker, body, next).await;
+                    }
+                    patiently(&asker, reader, read).await
+                }
             })
             .buffered(AHEAD);
-        Ok(finish(head, sent(stream::iter([Ok(begin)]).chain(rest), place)))
+        let asker = self.asker.clone();
+        let end = async move { foretell(&asker, body, Vec::new()).await };
+        Ok(sent(stream::iter([Ok(begin)]).chain(rest), place, end))
     }
 
     /// Answers with a `.ko`.
@@ -119,7 +180,7 @@ impl Bodies {
             .header(header::CONTENT_LENGTH, ko.len());
         let steps = (0..ko.len()).step_by(KO_STEP);
         let parts = steps.map(move |at| Ok(ko.slice(at..ko.len().min(at + KO_STEP))));
-        Ok(finish(head, sent(stream::iter(parts), place)))
+        Ok(finish(head, sent(stream::iter(parts), place, async {})))
     }
 
     /// Whether a content is there, for answers that do not read it. A `.ko` that is stored says so of its files.
@@ -141,45 +202,65 @@ fn finish(head: Builder, body: Body) -> Response {
     head.body(body).expect("every header is plain ASCII")
 }
 
-async fn bytes_of(asker: &Asker, read: Read) -> Result<Bytes, AskError> {
+async fn bytes_of(asker: &Asker, reader: Reader, read: Read) -> Result<Bytes, AskError> {
     let Read { chunk, first, count, bytes } = read;
-    match asker.ask(Ask::Blocks { chunk, first, count }).await? {
+    let ask = match reader {
+        Reader::Anyone => Ask::Blocks { chunk, first, count },
+        Reader::Worker => Ask::BlocksForWorker { chunk, first, count },
+    };
+    match asker.ask(ask).await? {
         Told::Blocks(data) => Ok(data.slice(bytes)),
         other => unreachable!("blocks were asked for, not {other:?}"),
     }
 }
 
+/// Tells the machine what a body's reader will ask for next.
+async fn foretell(asker: &Asker, body: u64, next: Vec<ChunkId>) {
+    // A worker that has stopped reads nothing ahead.
+    let _ = asker.worker().send(WorkerInput::Ahead { body, next }).await;
+}
+
 /// The same for a body that was begun: a store that is busy is asked again.
-async fn patiently(asker: &Asker, read: Read) -> Result<Bytes, AskError> {
+async fn patiently(asker: &Asker, reader: Reader, read: Read) -> Result<Bytes, AskError> {
     for wait in PATIENCE {
-        match bytes_of(asker, read.clone()).await {
+        match bytes_of(asker, reader, read.clone()).await {
             Err(AskError::Store(StoreError::Busy)) => sleep(wait).await,
             result => return result,
         }
     }
-    bytes_of(asker, read).await
+    bytes_of(asker, reader, read).await
 }
 
 /// A body of these parts. They are asked for by a task of their own, which gives its place back when the client has
 /// taken all, is gone, or takes nothing for too long; the body is then cut short, as it is by a part that fails.
-fn sent(parts: impl Stream<Item = Result<Bytes, AskError>> + Send + 'static, place: OwnedSemaphorePermit) -> Body {
+fn sent(
+    parts: impl Stream<Item = Result<Bytes, AskError>> + Send + 'static,
+    place: OwnedSemaphorePermit,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> Body {
     let (tx, mut rx) = mpsc::channel(1);
     tokio::spawn(async move {
         let _place = place;
-        let mut parts = pin!(parts);
-        while let Some(part) = parts.next().await {
-            let part = part.map_err(|error| {
-                debug!(%error, "a body is cut short");
-                io::Error::other(error)
-            });
-            let is_last = part.is_err();
-            match timeout(STALL, tx.send(part)).await {
-                Ok(Ok(())) if !is_last => {}
-                _ => return,
-            }
-        }
+        send_all(parts, tx).await;
+        end.await;
     });
     Body::from_stream(stream::poll_fn(move |context| rx.poll_recv(context)))
+}
+
+/// Until the client has all or takes no more, or a part fails.
+async fn send_all(parts: impl Stream<Item = Result<Bytes, AskError>> + Send, tx: mpsc::Sender<io::Result<Bytes>>) {
+    let mut parts = pin!(parts);
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| {
+            debug!(%error, "a body is cut short");
+            io::Error::other(error)
+        });
+        let is_last = part.is_err();
+        match timeout(STALL, tx.send(part)).await {
+            Ok(Ok(())) if !is_last => {}
+            _ => return,
+        }
+    }
 }
 
 impl From<AskError> for Unavailable {

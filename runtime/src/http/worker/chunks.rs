@@ -50,6 +50,15 @@ pub(super) async fn chunk(
     Ok(shared.bodies.answer(&method, &headers, Content::Chunk(chunk)).await?)
 }
 
+/// `GET /home/{id}`: a chunk, for another worker.
+pub(super) async fn for_worker(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let chunk = parse(&id).map_err(bad_request)?;
+    Ok(shared.bodies.for_worker(chunk).await?)
+}
+
 /// `GET /chunks/{id}/hashes`: the leaf hashes of a chunk, one after the other.
 pub(super) async fn hashes(
     State(shared): State<Arc<Shared>>,

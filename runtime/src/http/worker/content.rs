@@ -65,11 +65,27 @@ impl Content {
 }
 
 /// See [`Content::reads`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reads {
     content: Content,
     /// Bytes not yet given.
     range: Range<u64>,
+}
+
+impl Reads {
+    /// The chunks of which nothing was read yet, the next first; at most so many.
+    pub(super) fn chunks_ahead(&self, most: usize) -> Vec<ChunkId> {
+        let mut at = self.range.start;
+        let mut chunks = Vec::new();
+        while at < self.range.end && chunks.len() < most {
+            let (chunk, begin) = self.content.chunk_at(at);
+            if begin >= self.range.start {
+                chunks.push(chunk);
+            }
+            at = begin + u64::from(chunk.length());
+        }
+        chunks
+    }
 }
 
 impl Iterator for Reads {
@@ -152,6 +168,16 @@ mod tests {
                     let to = from + to % (data.len() as u64 - from + 1);
                     let expected = &data[from as usize..to as usize];
                     prop_assert!(fetch(content.clone(), from..to, &chunks) == expected, "{from}..{to}");
+                    // What is ahead is what comes: after each read, the chunks of all that follow.
+                    let mut reads = content.clone().reads(from..to);
+                    while let Some(read) = reads.next() {
+                        let mut later: Vec<ChunkId> = reads.clone().map(|read| read.chunk).collect();
+                        later.dedup();
+                        let begun = usize::from(later.first() == Some(&read.chunk));
+                        let ahead = reads.chunks_ahead(usize::MAX);
+                        prop_assert!(ahead == later || ahead == later[begun..], "{:?} {:?}", ahead, later);
+                        prop_assert!(reads.chunks_ahead(1).len() <= 1);
+                    }
                 }
             }
             for (chunk, data) in &chunks {

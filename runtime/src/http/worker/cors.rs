@@ -20,7 +20,8 @@ pub(super) async fn allow(request: Request, next: Next) -> Response {
         ];
         return (StatusCode::NO_CONTENT, head).into_response();
     }
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_for_workers = request.uri().path().starts_with("/home/");
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD) && !is_for_workers;
     let mut response = next.run(request).await;
     if is_read {
         let headers = response.headers_mut();

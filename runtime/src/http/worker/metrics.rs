@@ -15,7 +15,7 @@ pub(super) struct Counted {
 pub(super) fn render(known: &Known, counted: &Counted) -> Metrics {
     let mut metrics = Metrics::new("kollator_worker_");
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let (store, cache) = (&known.store, &known.store.cache);
+    let (store, cache, homes) = (&known.store, &known.store.cache, &known.store.homes);
     for (name, kind, help, value) in [
         ("uptime_seconds", "gauge", "Time since its HTTP began.", counted.uptime_seconds),
         ("online", "gauge", "Whether a front counts it in.", u64::from(known.online)),
@@ -54,6 +54,20 @@ pub(super) fn render(known: &Known, counted: &Counted) -> Metrics {
         ("bytes_fetched_total", "counter", "Bytes of them.", store.fetched_bytes),
         ("chunks_stored_total", "counter", "Chunks put into the backing store.", store.stored),
         ("bytes_stored_total", "counter", "Bytes of them.", store.stored_bytes),
+        ("workers_known", "gauge", "Workers on the ring of chunks.", count(homes.workers)),
+        ("home_asks_total", "counter", "Chunks asked of their home.", homes.asked),
+        ("home_hits_total", "counter", "Chunks that their home sent.", homes.hits),
+        ("home_bytes_total", "counter", "Bytes of them.", homes.bytes),
+        ("home_missing_total", "counter", "Chunks that their home did not have at hand.", homes.missing),
+        ("home_busy_total", "counter", "Chunks for which their home was too busy.", homes.busy),
+        ("home_failures_total", "counter", "Chunks whose home did not answer as it should.", homes.failures),
+        ("home_lies_total", "counter", "Chunks in whose place their home sent something else.", homes.lies),
+        ("workers_served_total", "counter", "Parts of chunks that other workers got.", homes.served),
+        ("workers_unserved_total", "counter", "Parts of chunks that they did not get.", homes.unserved),
+        ("workers_bytes_served_total", "counter", "Bytes of blocks read for them.", known.bytes_told_to_workers),
+        ("prefetch_begun_total", "counter", "Chunks fetched before anyone asked for them.", store.ahead.begun),
+        ("prefetch_used_total", "counter", "Those that somebody asked for afterwards.", store.ahead.used),
+        ("prefetch_wasted_total", "counter", "Those that went before anyone did.", store.ahead.wasted),
         ("faults_total", "counter", "Effects of the store that failed.", store.faults),
         ("memory_bytes", "gauge", "Bytes of chunks and metainfo in memory.", store.memory),
         ("dht_announcements_total", "counter", "Announcements that the DHT heard.", known.dht.announcements),

@@ -135,6 +135,7 @@ type App = State<Arc<Shared>>;
 
 fn router(shared: Arc<Shared>) -> Router {
     let proven = from_fn_with_state(shared.proofs.clone(), proof::require);
+    let of_worker = from_fn_with_state(shared.proofs.clone(), proof::require_worker);
     Router::new()
         .route("/cache/clear", post(clear_cache))
         .route("/dht/announce", post(dht::announce).layer(DefaultBodyLimit::max(dht::MAX_BODY)))
@@ -145,6 +146,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/chunks", get(chunks::list))
         .route("/chunks/{id}", get(chunks::chunk))
         .route("/chunks/{id}/hashes", get(chunks::hashes))
+        .route("/home/{id}", get(chunks::for_worker).layer(of_worker))
         .route("/files/{info_hash}/{*path}", get(file))
         .route("/torrents/{name}", get(torrent))
         .layer(from_fn_with_state(shared.requests.clone(), limit::limit))

@@ -26,6 +26,8 @@ pub(super) struct Known {
     pub(super) bytes_served: u64,
     /// Over HTTP.
     pub(super) bytes_told: u64,
+    /// To other workers.
+    pub(super) bytes_told_to_workers: u64,
     pub(super) online: bool,
     /// In percent; at 100 newcomers are turned away.
     pub(super) load: u8,
@@ -44,6 +46,7 @@ impl Known {
             sessions_total,
             bytes_served: worker.bytes_served(),
             bytes_told: worker.bytes_told(),
+            bytes_told_to_workers: worker.bytes_told_to_workers(),
             online: worker.is_online(),
             load: worker.load(),
             turned_away: worker.turned_away(),
@@ -138,12 +141,36 @@ fn page(shared: &Shared, known: &Known) -> Value {
             "queries_failed": known.dht.queries_failed,
             "peers": known.dht.peers,
         },
+        "homes": homes(known),
+        "prefetch": {
+            "begun": store.ahead.begun,
+            "used": store.ahead.used,
+            "wasted": store.ahead.wasted,
+        },
         "http": {
             "bytes_served": known.bytes_told,
             "bodies": counted.bodies,
             "requests_refused": counted.requests_refused,
             "proofs_refused": counted.proofs_refused,
         },
+    })
+}
+
+/// What came of asking other workers, and of their asking this one.
+fn homes(known: &Known) -> Value {
+    let homes = &known.store.homes;
+    json!({
+        "workers": homes.workers,
+        "asked": homes.asked,
+        "hits": homes.hits,
+        "bytes": homes.bytes,
+        "missing": homes.missing,
+        "busy": homes.busy,
+        "failures": homes.failures,
+        "lies": homes.lies,
+        "served": homes.served,
+        "unserved": homes.unserved,
+        "bytes_served": known.bytes_told_to_workers,
     })
 }
 

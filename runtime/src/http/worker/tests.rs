@@ -15,7 +15,7 @@ use kollator_core::id::{ChunkId, Digest};
 use kollator_core::merkle::{ChunkLeaves, VerifiedChunk, sha256};
 use kollator_core::metainfo::{MetainfoBuilder, piece_root};
 use kollator_core::node::worker::WorkerConfig;
-use kollator_core::store::Key;
+use kollator_core::store::{Home, HomeAnswer, Key};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -24,8 +24,10 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::dht::{Dht, DhtError};
 use crate::http::front::system_clock;
+use crate::http::proof::Prover;
 use crate::link::FrontUrl;
 use crate::net::{Net as _, TokioNet};
+use crate::node::homes::{Homes, path_of};
 use crate::node::worker::{WorkerDht, WorkerNode, WorkerOptions};
 use crate::node::{random_id, random_seed};
 use crate::rtc::{RtcConfig, WebRtc};
@@ -444,4 +446,40 @@ async fn without_a_dht_nothing_is_announced() {
     let answer = stage.ask_with("POST", "/dht/announce", &[("Authorization", &proof)], body.into()).await;
     assert_eq!((answer.status, answer.text()), (501, "this worker does not use the DHT\n"));
     assert_eq!(stage.get("/stats").await.json()["dht"]["enabled"], json!(false));
+}
+
+/// A worker gets a chunk from another, cached or not, and nobody else gets it that way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_get_chunks_from_each_other() {
+    let stage = Stage::new().await;
+    let stored = stage.store("only", &[(&["only"], 200_000)]).await;
+    let chunk = stored.share.pieces()[0].chunk;
+    let (path, data) = (path_of(chunk), &stored.files[0].1[..PIECE as usize]);
+    let prover = |name: &str, key| Prover::new(name.into(), key, system_clock);
+    let homes = Homes::new(TokioNet, prover("w2", key()), Blocking::Inline);
+    let home = Home { name: "w1".into(), http: format!("http://{}", stage.addr) };
+    for _ in 0..3 {
+        let HomeAnswer::Chunk(found) = homes.ask(chunk, &home).await else { panic!("not found") };
+        assert!(found.data() == data);
+    }
+    let unknown = ChunkId::new(chunk.root(), 5, 0).expect("legal");
+    assert!(matches!(homes.ask(unknown, &home).await, HomeAnswer::NotThere));
+
+    let stranger = SharedKey::new(b"another key for testing").expect("long enough");
+    let stranger = Homes::new(TokioNet, prover("w2", stranger), Blocking::Inline);
+    assert!(matches!(stranger.ask(chunk, &home).await, HomeAnswer::Failed(_)));
+    assert_eq!(stage.get(&path).await.status, 401);
+    let proof = prover("w4", key()).header("GET", &path, "w1");
+    let ask = |proof: &str| {
+        let (stage, path, proof) = (&stage, &path, proof.to_owned());
+        async move { stage.ask("GET", path, &[("Authorization", &proof)]).await }
+    };
+    let answer = ask(&proof).await;
+    assert_eq!((answer.status, &answer.body[..], answer.header("access-control-allow-origin")), (200, data, ""));
+    assert_eq!(ask(&proof).await.status, 401, "a proof is good once");
+    assert_eq!(ask(&prover("w5", key()).header("GET", &path, "w3")).await.status, 401, "for one worker");
+
+    let stats = stage.get("/stats").await.json();
+    assert_eq!(stats["homes"]["bytes_served"], json!(4 * u64::from(PIECE)));
+    assert_eq!((&stats["homes"]["served"], &stats["http"]["proofs_refused"]), (&json!(4), &json!(4)));
 }

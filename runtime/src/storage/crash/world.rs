@@ -79,6 +79,7 @@ impl World {
                     let done: EffectDone = self.driver.execute(effect).now_or_never().expect("done at once");
                     self.store.done(self.now, done);
                 }
+                Output::AskHome { .. } => unreachable!("there is no other worker"),
                 Output::Answer(answer) => self.answers.push(answer),
                 Output::Fault(fault) => self.faults.push(fault.to_string()),
             }

@@ -55,6 +55,7 @@ impl World<'_> {
         while let Some(output) = self.store.poll() {
             match output {
                 Output::Effect(effect) => self.execute(effect),
+                Output::AskHome { .. } => unreachable!("there is no other worker"),
                 Output::Answer(Answer::Data { result, .. }) => answer = Some(result),
                 Output::Answer(other) => panic!("nobody asked for {other:?}"),
                 Output::Fault(fault) => panic!("{fault}"),

@@ -200,6 +200,7 @@ async fn connect(plan: &Plan, trouble: &Trouble, worker: &mut Worker) -> anyhow:
             loop {
                 match hear(&mut reader).await.with_context(|| format!("worker {name}"))? {
                     FromFront::Probe {} => session.send(&alive).await?,
+                    FromFront::Workers(_) => {}
                     other => bail!("worker {name} did not ask for {other:?}"),
                 }
             }
