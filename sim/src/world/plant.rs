@@ -136,7 +136,7 @@ impl Planter {
             | (Plant::ForgiveLiar, PeerOutput::Event(PeerEvent::Blamed { .. }))
             | (Plant::LeakConnection, PeerOutput::Rtc(RtcCommand::Close { .. }))
             | (Plant::LostRequest, PeerOutput::Rtc(RtcCommand::Send { frame: Frame::ChunkRequest { .. }, .. }))
-            | (Plant::LostWebRequest, PeerOutput::Web(WebCommand::Request { .. }))
+            | (Plant::LostWebRequest, PeerOutput::Web(_))
             | (
                 Plant::ForgiveWebLiar,
                 PeerOutput::Event(
