@@ -118,7 +118,7 @@ impl Folder {
     fn ways(&self) -> BTreeSet<Names> {
         let count = self.unsure.len();
         let chosen: Vec<Vec<bool>> = if count <= 5 {
-            (0..1u32 << count).map(|set| (0..count).map(|at| set >> at & 1 == 1).collect()).collect()
+            (0..1u32 << count).map(|set| (0..count).map(|at| (set >> at) & 1 == 1).collect()).collect()
         } else {
             let few: BTreeSet<usize> =
                 if count <= 16 { (0..count).collect() } else { [0, count / 2, count - 1].into() };

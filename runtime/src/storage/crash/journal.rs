@@ -110,7 +110,7 @@ impl Journal {
         let number = state.tried;
         state.tried += 1;
         let (at, failure) = state.failure?;
-        (number == at || number > at && failure.lasts).then_some(failure)
+        (number == at || (number > at && failure.lasts)).then_some(failure)
     }
 
     /// Makes a change, or fails; `harm` is what is done of it by one that fails.

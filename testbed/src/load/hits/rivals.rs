@@ -72,7 +72,7 @@ impl Requests<'_> {
     /// S3-FIFO (Yang et al., SOSP 2023): newcomers pass through a queue of a tenth of the cache, and only those that
     /// were hit twice there, or came back soon after, get into the main one.
     pub(super) fn s3_fifo(&self) -> usize {
-        let mut cache = S3Fifo { requests: *self, ..S3Fifo::new(*self) };
+        let mut cache = S3Fifo::new(*self);
         self.trace.iter().filter(|&&object| cache.request(object)).count()
     }
 
