@@ -264,6 +264,7 @@ struct World {
     backing: Backing,
     /// What workers ask each other.
     questions: BTreeMap<AskId, homes::Question>,
+    /// Above every number of an exchange over HTTP: a worker's answers to either are told apart by it.
     next_question: u64,
     users: Vec<Task>,
     oracles: Vec<Box<dyn Oracle>>,
@@ -348,7 +349,7 @@ impl World {
             overheard: None,
             backing: Backing::default(),
             questions: BTreeMap::new(),
-            next_question: 0,
+            next_question: 1 << 63,
             users: tasks.into_iter().map(|plan| Task { plan, done: false }).collect(),
             oracles: oracle::all(),
             plant,
