@@ -62,8 +62,16 @@ def clear(net, worker):
 
 
 def together(net, count=len(WORKERS)):
-    """Waits until every worker knows so many."""
-    wait_for("workers know each other", lambda: all(stats(net, name)["homes"]["workers"] == count for name in WORKERS))
+    """Waits until every worker runs and knows so many."""
+
+    def known():
+        try:
+            return all(stats(net, name)["homes"]["workers"] == count for name in WORKERS)
+        except urllib.error.URLError:
+            # One that was just started does not listen yet.
+            return False
+
+    wait_for("workers know each other", known)
 
 
 def share(net, room, mib):
