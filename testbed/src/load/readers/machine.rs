@@ -10,7 +10,7 @@ use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
 use kollator_core::session::{Sessions, SessionsConfig, SessionsOutput};
 use kollator_core::uplink::{Uplink, UplinkConfig, UplinkOutput};
 use kollator_core::wire::frame::{Frame, RequestId};
-use kollator_core::wire::signal::{FromFront, Role, ToFront, VERSION};
+use kollator_core::wire::signal::{Bootstrap, FromFront, Role, ToFront, VERSION};
 
 #[derive(Debug)]
 pub(super) enum Input {
@@ -87,10 +87,13 @@ impl Reader {
             UplinkOutput::Greet => {
                 self.uplink.greet(&ToFront::Hello { version: VERSION, id: self.id, role: Role::Peer {} });
             }
-            UplinkOutput::Welcome(bootstrap) => match bootstrap.worker {
-                Some(worker) => self.sessions.dial(now, worker.peer),
-                None => self.tell(Told::Down("the front has no worker".into())),
-            },
+            // Without a worker: one that begins is told of.
+            UplinkOutput::Welcome(Bootstrap { worker, .. })
+            | UplinkOutput::Message(FromFront::Assign { worker }) => {
+                if let (Some(worker), None) = (worker, self.worker) {
+                    self.sessions.dial(now, worker.peer);
+                }
+            }
             UplinkOutput::Message(FromFront::Signal { from, session, body }) => {
                 self.sessions.signal(now, from, session, body);
             }
