@@ -12,18 +12,24 @@ import functools
 import json
 import sys
 import tempfile
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 from lib import bench, fronts, kollator, tools
 from lib.files import write_random
-from lib.processes import run
+from lib.processes import Failed, run
 from lib.report import MIB
 from lib.worker_results import Results, Round
 
 S3_PORT_ABOVE = 200
 SMALL_CACHE_MB = 1
 """Less than a chunk of the file."""
+
+ALONE_WITHIN = 60.0
+STEADY_ASKS = 1000
+"""Requests a second for 64 KiB each, of all data channels together: 65.5 MB/s."""
 
 
 def main() -> int:
@@ -73,14 +79,28 @@ def one_round(
         command: list[str | Path] = [programs.peer, "share", work / "payload", "--ko", ko]
         run(command, limit_seconds=60 + options.size_mb / 4, settings=network.settings)
         cached = ask(network, ["--readers", str(options.readers), "--asks", str(options.asks), "--flood", "0"])
-        many = ask(network, ["--readers", str(options.channels), "--paced", "0", "--flood", str(options.seconds)])
+        all_at_once = ["--readers", str(options.channels)]
+        steady = ask(network, [*all_at_once, "--asks", str(STEADY_ASKS), "--blocks", "4", "--flood", "0"])
+        flooded = ask(network, [*all_at_once, "--paced", "0", "--flood", str(options.seconds)])
     with start(work=work, cache_mb=SMALL_CACHE_MB, worker_has=has_s3) as network:
         missed = ask(network, ["--readers", str(options.readers), "--asks", str(options.misses), "--flood", "0"])
-    return Round.of(cached, missed, many)
+    return Round.of(cached, missed, steady, flooded)
+
+
+def wait_until_alone(network: kollator.Network) -> None:
+    """Waits until the worker has noticed that earlier readers are gone."""
+    until = time.monotonic() + ALONE_WITHIN
+    while time.monotonic() < until:
+        with urllib.request.urlopen(f"{network.worker_url}/stats", timeout=5) as answer:
+            if json.load(answer)["connections"]["open"] == 0:
+                return
+        time.sleep(0.2)
+    raise Failed("the worker still has data channels to readers that are gone")
 
 
 def read(readers: Path, ko: Path, seconds: int, network: kollator.Network, words: list[str]) -> dict[str, Any]:
     """What kollator-readers says."""
+    wait_until_alone(network)
     front = network.settings["KOLLATOR_FRONT"]
     command: list[str | Path] = [readers, front, "--pid", str(network.worker.pid), "--ko", ko, "--json"]
     paced = [] if "--paced" in words else ["--paced", str(seconds)]

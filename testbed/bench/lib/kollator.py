@@ -29,6 +29,7 @@ class Network:
     programs: Kollator
     front: Service
     worker: Service
+    worker_url: str
     settings: dict[str, str]
 
     def share(self, file: Path, limit_seconds: float) -> tuple[str, Finished]:
@@ -102,8 +103,9 @@ def network(
         service("worker", [programs.worker], log=work / "worker.log", settings=worker_settings) as worker,
     ):
         wait_for(f"{front_url}/health", front)
-        wait_for(f"http://127.0.0.1:{worker_port}/health", worker)
-        yield Network(programs, front, worker, {"KOLLATOR_FRONT": front_url})
+        worker_url = f"http://127.0.0.1:{worker_port}"
+        wait_for(f"{worker_url}/health", worker)
+        yield Network(programs, front, worker, worker_url, {"KOLLATOR_FRONT": front_url})
 
 
 @contextlib.contextmanager

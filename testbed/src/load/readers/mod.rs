@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant as TokioInstant, sleep, sleep_until};
 
-use self::reader::Running;
+use self::reader::{Answered, Running};
 use super::limits;
 use super::process::{self, Process};
 use super::report::Latency;
@@ -76,6 +76,8 @@ pub struct Report {
     pub peak_bytes: u64,
     /// From a request to its first frame, in the paced phase.
     pub first_frame: Option<Latency>,
+    /// Bytes a second that came in it.
+    pub paced_rate: Option<f64>,
     /// Bytes a second that came under the flood.
     pub flood_rate: Option<f64>,
     /// Share of one core that the worker used under the flood.
@@ -107,13 +109,15 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     sleep(plan.hold).await;
     let held_bytes = resident()?;
 
-    let mut first_frame = None;
+    let (mut first_frame, mut paced_rate) = (None, None);
     let mut peak_bytes = held_bytes;
     if !plan.paced.is_zero() {
         let asked = pace(plan, &chunks, std::mem::take(&mut readers));
-        let (back, times) = watched(asked, &mut peak_bytes, resident).await?;
+        let (back, answers) = watched(asked, &mut peak_bytes, resident).await?;
         readers = back;
-        first_frame = Latency::of(times);
+        let bytes: u64 = answers.iter().map(|answered| answered.bytes).sum();
+        paced_rate = Some(bytes as f64 / plan.paced.as_secs_f64());
+        first_frame = Latency::of(answers.into_iter().map(|answered| answered.first_frame).collect());
     }
     let (mut flood_rate, mut flood_cores) = (None, None);
     if !plan.flood.is_zero() {
@@ -135,6 +139,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
         held_bytes,
         peak_bytes,
         first_frame,
+        paced_rate,
         flood_rate,
         flood_cores,
     })
@@ -160,13 +165,13 @@ async fn pace(
     plan: &Plan,
     chunks: &Arc<[ChunkId]>,
     readers: Vec<Running>,
-) -> anyhow::Result<(Vec<Running>, Vec<Duration>)> {
+) -> anyhow::Result<(Vec<Running>, Vec<Answered>)> {
     let interval = Duration::from_secs(1).mul_f64(readers.len() as f64 / f64::from(plan.asks_a_second));
     let (length, blocks) = (plan.paced, plan.blocks);
     let tasks = each(readers, |mut reader, mut rng| {
         let chunks = Arc::clone(chunks);
         async move {
-            let mut times = Vec::new();
+            let mut answers = Vec::new();
             let mut turn = interval.mul_f64(rng.below(1000) as f64 / 1000.0);
             let begun = TokioInstant::now();
             while turn < length {
@@ -174,15 +179,15 @@ async fn pace(
                 let chunk = chunks[rng.below(chunks.len() as u64) as usize];
                 let count = blocks.min(chunk.blocks());
                 let first = rng.below(u64::from(chunk.blocks() - count) + 1) as u16;
-                times.push(reader.ask(chunk, first, count).await?.first_frame);
+                answers.push(reader.ask(chunk, first, count).await?);
                 // A turn that comes while the last request is open is left out, not made up for.
                 turn = (turn + interval).max(begun.elapsed());
             }
-            Ok((reader, times))
+            Ok((reader, answers))
         }
     });
-    let (readers, times): (Vec<_>, Vec<_>) = tasks.await?.into_iter().unzip();
-    Ok((readers, times.concat()))
+    let (readers, answers): (Vec<_>, Vec<_>) = tasks.await?.into_iter().unzip();
+    Ok((readers, answers.concat()))
 }
 
 /// Every reader asks again as soon as it is answered; the bytes that came.
@@ -253,6 +258,7 @@ impl Report {
             "held_bytes_per_reader": self.held_per_reader(),
             "peak_bytes_per_reader": self.peak_per_reader(),
             "first_frame": self.first_frame.as_ref().map(Latency::to_json),
+            "paced_bytes_a_second": self.paced_rate,
             "flood_bytes_a_second": self.flood_rate,
             "flood_cores": self.flood_cores,
         })
@@ -271,8 +277,8 @@ impl Report {
             self.held_per_reader() / 1e3,
             self.peak_per_reader() / 1e3,
         );
-        if let Some(latency) = &self.first_frame {
-            let _ = writeln!(text, "first frame: {}", latency.words());
+        if let (Some(latency), Some(rate)) = (&self.first_frame, self.paced_rate) {
+            let _ = writeln!(text, "at a pace: {:.1} MB/s, first frame: {}", rate / 1e6, latency.words());
         }
         if let (Some(rate), Some(cores)) = (self.flood_rate, self.flood_cores) {
             let _ = writeln!(text, "flood: {:.1} MB/s, the worker using {cores:.2} of a core", rate / 1e6);
