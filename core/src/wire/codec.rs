@@ -1,7 +1,7 @@
 //! Frames to bytes and back. Every rule that a frame's bytes must keep is here, once; a frame that decodes
 //! keeps them all, and encoding it again gives the same bytes. Never copies a payload while decoding.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{Ipv4Addr, SocketAddrV4};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 

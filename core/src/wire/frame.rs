@@ -3,7 +3,7 @@
 //! Either side may send any frame at any time after its own HELLO. A request names itself with a number that
 //! its sender chose; whatever answers it carries the number.
 
-use std::net::SocketAddrV4;
+use core::net::SocketAddrV4;
 
 use bytes::Bytes;
 

@@ -1,6 +1,6 @@
 //! What a worker asks of the DHT, what it hears back, and how much of it. Types only.
 
-use std::net::SocketAddrV4;
+use core::net::SocketAddrV4;
 
 use crate::dht::{self, DhtName};
 use crate::id::InfoHash;

@@ -4,8 +4,8 @@
 mod io;
 mod look_ups;
 
+use core::net::SocketAddrV4;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddrV4;
 
 use bytes::Bytes;
 
