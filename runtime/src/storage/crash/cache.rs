@@ -11,8 +11,8 @@ use kollator_core::merkle::VerifiedChunk;
 use kollator_core::node::io::DiskError;
 use kollator_core::store::{Key, cached_len};
 
-use super::disks::{Disk, Room, disks};
 use super::journal::{Change, Event, Flaw, Journal};
+use super::power::{Allowed, cut_everywhere};
 use super::world::{World, bytes, files};
 use super::{FAILURES, FLAWS, chunk};
 use crate::blocking::Blocking;
@@ -80,39 +80,13 @@ fn events(flaw: Option<Flaw>) -> Vec<Event> {
     journal.events()
 }
 
-/// What may be there, under each path of which something is known.
-type Allowed = BTreeMap<PathBuf, BTreeSet<Option<Vec<u8>>>>;
-
 /// Starts a worker's cache after each power cut. What is wrong first, or how many disks there were.
 fn cut_power_everywhere(events: &[Event]) -> Result<usize, String> {
     let store = tempfile::tempdir().unwrap();
     let backing = backing(store.path());
-    let (mut changes, mut allowed) = (Vec::new(), Allowed::new());
-    let mut seen: BTreeSet<(Disk, Allowed)> = BTreeSet::new();
-    let mut room = Room::default();
-    for (number, event) in events.iter().enumerate() {
-        match event {
-            Event::Changed(change) => changes.push(change.clone()),
-            Event::Begun(path, content) => {
-                let contents = allowed.entry(path.clone()).or_insert_with(|| [None].into());
-                contents.insert(content.clone());
-            }
-            Event::Done(path, content) => {
-                allowed.insert(path.clone(), [content.clone()].into());
-            }
-        }
-        // The 256 folders are much alike.
-        if matches!(event, Event::Changed(Change::Folder(_))) && number % 100 != 1 {
-            continue;
-        }
-        for disk in disks(&changes) {
-            if seen.insert((disk.clone(), allowed.clone())) {
-                let judged = judge(room.lay_out(&disk), &allowed, &backing);
-                judged.map_err(|why| format!("power cut after {:?}: {why}", changes.last()))?;
-            }
-        }
-    }
-    Ok(seen.len())
+    // The 256 folders are much alike.
+    let skips = |number, change: &Change| matches!(change, Change::Folder(_)) && number % 100 != 1;
+    cut_everywhere(events, skips, |base, allowed| judge(base, allowed, &backing))
 }
 
 fn judge(base: &Path, allowed: &Allowed, backing: &Arc<DirBacking>) -> Result<(), String> {

@@ -11,8 +11,8 @@ use kollator_core::merkle::{VerifiedChunk, sha256};
 use kollator_core::node::io::DiskError;
 use kollator_core::store::Key;
 
-use super::disks::{Disk, Room, disks};
 use super::journal::{Event, Flaw, Journal};
+use super::power::{Allowed, cut_everywhere};
 use super::world::files;
 use super::{FAILURES, FLAWS, chunk};
 use crate::blocking::Blocking;
@@ -62,33 +62,9 @@ fn events(flaw: Option<Flaw>) -> Vec<Event> {
     journal.events()
 }
 
-/// What may be there, under the name of each object.
-type Allowed = BTreeMap<PathBuf, BTreeSet<Option<Vec<u8>>>>;
-
 /// Opens the store after each power cut. What is wrong first, or how many disks there were.
 fn cut_power_everywhere(events: &[Event]) -> Result<usize, String> {
-    let (mut changes, mut allowed) = (Vec::new(), Allowed::new());
-    let mut seen: BTreeSet<(Disk, Allowed)> = BTreeSet::new();
-    let mut room = Room::default();
-    for event in events {
-        match event {
-            Event::Changed(change) => changes.push(change.clone()),
-            Event::Begun(path, content) => {
-                let contents = allowed.entry(path.clone()).or_insert_with(|| [None].into());
-                contents.insert(content.clone());
-            }
-            Event::Done(path, content) => {
-                allowed.insert(path.clone(), [content.clone()].into());
-            }
-        }
-        for disk in disks(&changes) {
-            if seen.insert((disk.clone(), allowed.clone())) {
-                let judged = judge(room.lay_out(&disk), &allowed);
-                judged.map_err(|why| format!("power cut after {:?}: {why}", changes.last()))?;
-            }
-        }
-    }
-    Ok(seen.len())
+    cut_everywhere(events, |_, _| false, judge)
 }
 
 fn judge(base: &Path, allowed: &Allowed) -> Result<(), String> {

@@ -3,12 +3,13 @@
 //!
 //! A [`journal::Journal`] stands in for the file system: it makes every change for real and writes it down, or refuses
 //! one. From what was written down, [`disks::disks`] makes every disk that a power cut at some moment may leave, and
-//! the real code is started on each.
+//! the real code is started on each ([`power`]).
 
 mod cache;
 mod disks;
 mod folder;
 mod journal;
+mod power;
 mod world;
 
 use bytes::Bytes;
