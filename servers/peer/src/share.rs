@@ -112,6 +112,7 @@ async fn until_stored(
             PeerEvent::SourceUp { .. }
             | PeerEvent::SourceDown { .. }
             | PeerEvent::Metainfo { .. }
+            | PeerEvent::Gained { .. }
             | PeerEvent::Completed { .. } => {}
         }
     }
