@@ -361,7 +361,7 @@ describe('the machine', () => {
     const bytes = (length: number) => Uint8Array.from({ length }, () => random(256));
     const message = () => {
       const kind = ['welcome', 'assign', 'peers', 'signal', 'pong', 'error', 'workers'][random(7)];
-      const sdp = { type: ['offer', 'answer', 'bye', 'full'][random(4)], sdp: 'v=0', reason: 'x' };
+      const sdp = { kind: ['offer', 'answer', 'bye', 'full'][random(4)], sdp: 'v=0', reason: 'x' };
       return JSON.stringify({
         type: kind, from: `${random(10)}`.repeat(64), session: random(3), body: sdp, info_hash: infoHash,
         peers: ['d'.repeat(64)], worker: null, ice_servers: [], fronts: [], heartbeat_seconds: random(40),
