@@ -16,6 +16,7 @@ export class Channels {
   #input: (input: ChannelInput, payload?: Uint8Array) => void;
   /** Connections that the machine has not closed; the value is the channel, if it is here. */
   #open = new Map<number, Channel | undefined>();
+  #closing = new Set<Promise<void>>();
 
   constructor(
     tellPage: (command: RtcCommand, transfer: Transferable[]) => void,
@@ -28,8 +29,10 @@ export class Channels {
   /** Carries out a command of the machine. */
   execute(command: Exclude<RtcCommand, { t: 'rtcSend' }>): void {
     if (command.t === 'rtcOffer' || command.t === 'rtcAccept') this.#open.set(command.conn, undefined);
-    if (command.t === 'rtcClose') void this.#close(command.conn, command.flush);
-    else this.#tellPage(command, []);
+    if (command.t !== 'rtcClose') return this.#tellPage(command, []);
+    const closing = this.#close(command.conn, command.flush);
+    this.#closing.add(closing);
+    void closing.finally(() => this.#closing.delete(closing));
   }
 
   /** Sends a message. */
@@ -64,6 +67,12 @@ export class Channels {
     } else {
       this.#input(event);
     }
+  }
+
+  /** Waits until every channel that the machine closed has sent what was queued, but no longer than `most` milliseconds. */
+  async idle(most: number): Promise<void> {
+    const late = new Promise((resolve) => setTimeout(resolve, most));
+    await Promise.race([Promise.all(this.#closing), late]);
   }
 
   #lost(conn: number, reason: string): void {

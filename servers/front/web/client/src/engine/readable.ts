@@ -2,6 +2,7 @@
 
 import { KollatorError } from '../errors.ts';
 import type { MetainfoInfo } from '../machine-types.ts';
+import type { Machine } from '../machine.ts';
 import { type ReadableInfo, SEALED_NAME } from './share.ts';
 
 /** Opens the `.ko` of an encrypted share with its key. Throws a {@link KollatorError} `key-wrong`. */
@@ -19,4 +20,14 @@ export function readableOf(info: MetainfoInfo, ko: Uint8Array, key: string | und
     );
   }
   return open(key, ko);
+}
+
+/** Opens the `.ko` of an encrypted share by the machine's pure function. */
+export function openMetainfo(machine: Pick<Machine, 'call'>, key: string, ko: Uint8Array): ReadableInfo {
+  const { name, files } = (machine as unknown as Opening).call({ t: 'openMetainfo', key }, ko).ok;
+  return { name, files: files.map(({ path, length }) => ({ path: path.join('/'), length })) };
+}
+
+interface Opening {
+  call(header: { t: string; key: string }, ko: Uint8Array): { ok: { name: string; files: Array<{ path: string[]; length: number }> } };
 }

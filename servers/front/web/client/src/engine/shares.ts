@@ -5,9 +5,9 @@
  */
 
 import { KollatorError } from '../errors.ts';
-import type { Calls, Input, MachineEvent } from '../machine-types.ts';
+import type { Calls, Input, MachineEvent, Place } from '../machine-types.ts';
 import { ElsewhereError, type ShareRecord, type Storage } from '../storage/storage.ts';
-import type { Role } from '../types.ts';
+import type { Role, SourceKind } from '../types.ts';
 import type { OpenShare } from './disk.ts';
 import { FROM_DISK } from './pieces.ts';
 import { type OpenMetainfo, readableOf } from './readable.ts';
@@ -44,6 +44,17 @@ export interface ShareSettings {
   concurrentUploads: number;
   seedingTime: number;
   discoveryInterval: number;
+}
+
+/** Verified bytes were written, or found: what a chunk map is made of. */
+export interface Gained {
+  kind: 'gained';
+  infoHash: string;
+  places: Place[];
+  length: number;
+  /** Whoever gave them; nobody if they were here before. */
+  source?: string | null;
+  sourceKind?: SourceKind | null;
 }
 
 /** Pause before a share that workers do not take is offered again. */
@@ -235,7 +246,7 @@ export class Shares {
   }
 
   /** The machine tells something. `now` is on the clock of speeds. */
-  hear(event: MachineEvent, payload: Uint8Array, now: number): void {
+  hear(event: MachineEvent | Gained, payload: Uint8Array, now: number): void {
     switch (event.kind) {
       case 'online':
         this.#isOnline = true;
@@ -264,9 +275,8 @@ export class Shares {
       case 'gained': {
         const { source, sourceKind } = event;
         const bytes = event.length * event.places.length;
-        const isFetched = source !== undefined && sourceKind !== undefined;
-        const index = isFetched ? share.sources.gain(source, sourceKind, bytes, now) : FROM_DISK;
-        if (isFetched) share.down.add(bytes, now);
+        const index = source && sourceKind ? share.sources.gain(source, sourceKind, bytes, now) : FROM_DISK;
+        if (source) share.down.add(bytes, now);
         for (const place of event.places) share.pieces?.gain(place, event.length, index);
         this.#keepNowAndThen(active);
         break;
