@@ -206,6 +206,8 @@ function readState(state: SyncHandle, bytes: number): Bitmap | undefined {
 function begin(data: SyncHandle, state: SyncHandle, bytes: number): Bitmap {
   state.truncate(0);
   data.truncate(bytes);
+  // In a private window Chromium gives what there is, and no error.
+  if (data.getSize() !== bytes) throw new DOMException('there is less room', 'QuotaExceededError');
   state.truncate(HEADER + Bitmap.size(bytes));
   writeAll(state, header(bytes), 0);
   return new Bitmap(bytes);

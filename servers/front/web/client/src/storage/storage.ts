@@ -40,7 +40,7 @@ export interface Storage {
   /**
    * The bytes of a share of `bytes` bytes: those that are there already, if it was kept before at that length, none
    * otherwise. It throws an {@link ElsewhereError} when another tab has the share open, and a {@link KollatorError}
-   * `storage-full` when the browser will not grant as much.
+   * `storage-full` when the browser says that it will not grant as much; some say so only when it is written.
    */
   open(infoHash: string, bytes: number): Promise<ShareStore>;
   /** Gives what was made under a temporary name, and is closed, its info hash. What was there under that is replaced. */
@@ -159,7 +159,8 @@ export function checkRange(bytes: number, offset: number, length: number): void 
 
 /** There is no room for `needed` bytes. */
 export function full(needed: number, available: number | undefined, cause?: unknown): KollatorError {
-  const left = available === undefined ? '' : ` (it grants ${inWords(available)})`;
+  // Browsers tell a page a rounded figure, or the same to all of them: it is of use only where it explains something.
+  const left = available === undefined || available >= needed ? '' : ` (it grants ${inWords(available)})`;
   return new KollatorError(
     'storage-full',
     `The browser has no room for ${inWords(needed)} more${left}. Delete shares or free space on the disk, then try again.`,

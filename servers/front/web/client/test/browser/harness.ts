@@ -10,7 +10,7 @@ import { stripTypeScriptTypes } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { chromium, type BrowserContext } from 'playwright-core';
 import puppeteer from 'puppeteer-core';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -26,16 +26,22 @@ export interface Page {
   close(): Promise<void>;
 }
 
+/** A page of Chromium. */
+export interface ChromiumPage extends Page {
+  /** Lets the origin keep no more than `bytes`. */
+  grant(bytes: number): Promise<void>;
+}
+
 /** A running browser. */
-export interface Browser {
-  page(): Promise<Page>;
+export interface Browser<P = Page> {
+  page(): Promise<P>;
   close(): Promise<void>;
 }
 
 /** The names of the browsers that tests run in; `BROWSERS=firefox` chooses. */
 export const browsers = (process.env.BROWSERS ?? 'chromium,firefox').split(',');
 
-/** Serves the library's files at `/`, an empty page at `/`, `/pages/…` from beside this file. */
+/** Serves the library's files, and an empty page at `/`. */
 export async function serve(): Promise<{ url: string; close(): void }> {
   const server = createServer((request, response) => {
     const path = normalize(new URL(request.url ?? '/', 'http://localhost').pathname);
@@ -73,20 +79,27 @@ export function launch(name: string, url: string): Promise<Browser> {
   return name === 'firefox' ? launchFirefox(url) : launchChromium(url);
 }
 
-async function launchChromium(url: string): Promise<Browser> {
+/** Starts Chromium with a passing profile. */
+export async function launchChromium(url: string): Promise<Browser<ChromiumPage>> {
   const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: FLAGS });
   const context = await browser.newContext();
   return {
-    page: async () => {
-      const page = await context.newPage();
-      await page.goto(url);
-      return {
-        run: (source) => page.evaluate(inAsync(source)),
-        reload: async () => void (await page.reload()),
-        close: () => page.close(),
-      };
-    },
+    page: () => chromiumPage(context, url),
     close: () => browser.close(),
+  };
+}
+
+async function chromiumPage(context: BrowserContext, url: string): Promise<ChromiumPage> {
+  const page = await context.newPage();
+  await page.goto(url);
+  return {
+    run: (source) => page.evaluate(inAsync(source)),
+    reload: async () => void (await page.reload()),
+    close: () => page.close(),
+    grant: async (bytes) => {
+      const session = await context.newCDPSession(page);
+      await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(url).origin, quotaSize: bytes });
+    },
   };
 }
 
@@ -111,7 +124,7 @@ function inAsync(source: string): string {
 }
 
 /** Chromium with a profile of its own, which can be killed as a power switch would. */
-export async function launchToKill(profile: string, url: string): Promise<Browser & { kill(): Promise<void> }> {
+export async function launchToKill(profile: string, url: string): Promise<Browser<ChromiumPage> & { kill(): Promise<void> }> {
   const child: ChildProcess = spawn(
     CHROMIUM,
     [...FLAGS, '--headless=new', '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank'],
@@ -130,15 +143,7 @@ export async function launchToKill(profile: string, url: string): Promise<Browse
   const browser = await chromium.connectOverCDP(endpoint);
   const context = browser.contexts()[0]!;
   return {
-    page: async () => {
-      const page = await context.newPage();
-      await page.goto(url);
-      return {
-        run: (source) => page.evaluate(inAsync(source)),
-        reload: async () => void (await page.reload()),
-        close: () => page.close(),
-      };
-    },
+    page: () => chromiumPage(context, url),
     // The whole process group at once: no part of the browser gets to tidy up.
     kill: async () => {
       process.kill(-child.pid!, 'SIGKILL');

@@ -2,7 +2,7 @@
 
 import { contract, pattern } from '../../src/storage/contract.ts';
 import { openStorage } from '../../src/storage/index.ts';
-import { BLOCK, type Storage } from '../../src/storage/storage.ts';
+import { BLOCK, type ShareStore, type Storage } from '../../src/storage/storage.ts';
 import type { StorageKind } from '../../src/types.ts';
 
 type Task =
@@ -24,7 +24,7 @@ async function perform(task: Task): Promise<unknown> {
     case 'auto':
       return (await openStorage()).kind;
     case 'contract':
-      return checkAll(await openStorage(task.kind), () => openStorage(task.kind));
+      return checkAll(task.kind);
     case 'fill':
       return fill(await openStorage(task.kind), task.name, task.blocks);
     case 'look':
@@ -34,7 +34,9 @@ async function perform(task: Task): Promise<unknown> {
   }
 }
 
-async function checkAll(storage: Storage, reopened: () => Promise<Storage>): Promise<Record<string, string>> {
+async function checkAll(kind: StorageKind): Promise<Record<string, string>> {
+  const storage = await openStorage(kind);
+  const reopened = async (): Promise<Storage> => (kind === 'memory' ? storage : openStorage(kind));
   const results: Record<string, string> = {};
   for (const [name, check] of Object.entries(contract)) {
     results[name] = await check(storage, reopened).then(
@@ -45,14 +47,15 @@ async function checkAll(storage: Storage, reopened: () => Promise<Storage>): Pro
   return results;
 }
 
-/** Writes blocks in an order that jumps about, telling how many were said to be there, until killed or done. */
+/** Writes the blocks that are missing, in an order that jumps about, and tells how many are there; until killed or done. */
 async function fill(storage: Storage, name: string, blocks: number): Promise<void> {
   const store = await storage.open(name, blocks * BLOCK);
   let written = store.present().reduce((sum, [, length]) => sum + length, 0) / BLOCK;
   for (let first = 0; first < blocks; first += 16) {
     const some = Array.from({ length: 16 }, (_, index) => ((first + index) * 1021) % blocks);
-    await Promise.all(some.map((block) => store.write(block * BLOCK, pattern(block * BLOCK, BLOCK))));
-    written += 16;
+    const missing = some.filter((block) => store.available(block * BLOCK, BLOCK) === 0);
+    await Promise.all(missing.map((block) => store.write(block * BLOCK, pattern(block * BLOCK, BLOCK))));
+    written += missing.length;
     postMessage({ written });
   }
 }
@@ -74,14 +77,24 @@ async function look(storage: Storage, name: string, blocks: number): Promise<{ t
   return { there, wrong };
 }
 
-/** What is said of a share that the browser grants no room for. */
+/** What is said when the browser grants no room for a share, on opening or on writing it. */
 async function beFull(storage: Storage, name: string, blocks: number): Promise<unknown> {
-  try {
-    await storage.open(name, blocks * BLOCK);
-  } catch (error) {
-    const { code, message } = error as Error & { code?: string };
-    const listed = await storage.list();
-    return { code, message, listed: listed.length, used: (await storage.usage()).used };
-  }
-  return 'opened';
+  const said = await storage.open(name, blocks * BLOCK).then(
+    async (store) => {
+      const error = await writeAll(store).then(() => undefined, asPlain);
+      await store.close();
+      return { ...error, at: 'write' };
+    },
+    (error: unknown) => ({ ...asPlain(error), at: 'open' }),
+  );
+  return { ...said, wrong: said.at === 'write' ? (await look(storage, name, blocks)).wrong : [] };
+}
+
+async function writeAll(store: ShareStore): Promise<void> {
+  for (let at = 0; at < store.bytes; at += 16 * BLOCK) await store.write(at, pattern(at, 16 * BLOCK));
+}
+
+function asPlain(error: unknown): { code?: string; message: string } {
+  const { code, message } = error as Error & { code?: string };
+  return code === undefined ? { message } : { code, message };
 }
