@@ -56,6 +56,7 @@ export class Announcer {
     if (!state) return this.forget(infoHash);
     this.#told.set(infoHash, { at: this.#now(), phase: state.phase, timer: undefined });
     this.#tell(state);
-    if (state.speedDown > 0 || state.speedUp > 0) this.#later(infoHash, MOVING);
+    const isMoving = state.phase === 'downloading' || state.phase === 'uploading' || state.speedDown > 0 || state.speedUp > 0;
+    if (isMoving) this.#later(infoHash, MOVING);
   }
 }

@@ -265,7 +265,8 @@ export class Engine {
 
   #state(share: Share): ShareState {
     if (this.#network && share.phase === 'downloading') {
-      share.progress = this.#machine.call({ t: 'progress', infoHash: share.infoHash }).ok ?? share.progress;
+      const progress = this.#machine.call({ t: 'progress', infoHash: share.infoHash }).ok;
+      if (progress) share.note(progress, performance.now());
     }
     return share.state(this.#shares.connected, performance.now());
   }

@@ -49,6 +49,7 @@ export class Share {
   readonly sources = new Sources();
   readonly down = new Meter();
   readonly up = new Meter();
+  #fetched = 0;
 
   constructor(record: ShareRecord) {
     this.record = record;
@@ -78,6 +79,14 @@ export class Share {
     this.pieces?.fill();
     const bytes = this.info?.totalLength ?? 0;
     this.progress ??= { bytesTotal: bytes, bytesDone: bytes, from: { disk: bytes, worker: 0, peer: 0, http: 0 } };
+  }
+
+  /** Notes how its download stands. A run of the machine counts from nothing: what came before is on disk for it. */
+  note(progress: Totals & { bytesDone: number }, now: number): void {
+    this.progress = progress;
+    const fetched = progress.from.worker + progress.from.peer + progress.from.http;
+    this.down.add(fetched >= this.#fetched ? fetched - this.#fetched : fetched, now);
+    this.#fetched = fetched;
   }
 
   /** As it looks to the user. */

@@ -276,7 +276,6 @@ export class Shares {
         const { source, sourceKind } = event;
         const bytes = event.length * event.places.length;
         const index = source && sourceKind ? share.sources.gain(source, sourceKind, bytes, now) : FROM_DISK;
-        if (source) share.down.add(bytes, now);
         for (const place of event.places) share.pieces?.gain(place, event.length, index);
         this.#keepNowAndThen(active);
         break;
@@ -291,7 +290,7 @@ export class Shares {
         this.#settle(active, 'safe');
         break;
       case 'completed':
-        share.progress = { ...event.totals, bytesDone: event.totals.bytesTotal };
+        share.note({ ...event.totals, bytesDone: event.totals.bytesTotal }, now);
         share.fill();
         share.isOffered = true;
         this.#settle(active, 'complete');
@@ -363,7 +362,13 @@ export class Shares {
   async #offer(active: Active, signal: AbortSignal, upload: boolean): Promise<void> {
     const { share, record } = active;
     if (!record.ko || !share.layout) return;
-    if (!(await this.#open(active, signal))) return;
+    const open = await this.#open(active, signal);
+    if (signal.aborted || !open) return;
+    const { store } = open;
+    if (store.available(0, store.bytes) < store.bytes) {
+      // The machine takes a share to be whole, and would promise others what is not there.
+      return this.#fail(active, new KollatorError('storage', 'Part of this share is not stored in this browser any more.'));
+    }
     this.#ports.input({ t: 'share', upload }, record.ko);
     share.isOffered = true;
     if (!upload) this.#endSeedingLater(active);
@@ -374,18 +379,18 @@ export class Shares {
     const { infoHash, ko, sequential = false } = active.record;
     // Opened before the machine asks for it, so that a share that another tab has never gets under way.
     if (ko && !(await this.#open(active, signal))) return;
+    if (signal.aborted) return;
     this.#ports.input({ t: 'download', infoHash, sequential }, ko);
   }
 
-  /** Whether the store of a share is open now, and still wanted. */
-  async #open(active: Active, signal: AbortSignal): Promise<boolean> {
-    const { layout, infoHash } = active.share;
+  /** The store of a share. If it cannot be opened, what that means for the share is seen to. */
+  async #open({ share: { layout, infoHash } }: Active, signal: AbortSignal): Promise<OpenShare | undefined> {
     try {
-      if (layout) await this.#stores.open(infoHash, layout);
+      return layout && (await this.#stores.open(infoHash, layout));
     } catch (error) {
       if (!signal.aborted) this.diskFailed(infoHash, asStorageError(error));
+      return undefined;
     }
-    return !signal.aborted;
   }
 
   #waitForOtherTab(active: Active, error: ElsewhereError): void {
