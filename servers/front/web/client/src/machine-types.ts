@@ -46,6 +46,20 @@ export interface MetainfoInfo {
   files: Array<{ path: string[]; length: number }>;
 }
 
+/** A file of a share that is being made: the components of its path below the share's folder. */
+export interface NewFile {
+  path: readonly string[];
+  length: number;
+}
+
+/** A file of a sealed share, as it is inside and outside. */
+export interface SealedFile {
+  path: string[];
+  length: number;
+  sealedPath: string[];
+  sealedLength: number;
+}
+
 /** What happened, for {@link Machine.handle}. */
 export type Input =
   /** Time passed. */
@@ -155,19 +169,30 @@ export type Output =
   | { t: 'webCancel'; id: number }
   | { t: 'event'; event: MachineEvent };
 
-/** What can be asked with {@link Machine.call}: of each, what it takes and what it answers. */
+/**
+ * What can be asked with {@link Machine.call}: of each, what it takes and what it answers. Keys are 43 characters of
+ * base64url, wrapped ones 107.
+ */
 export interface Calls {
-  parseLink: { takes: { text: string }; ok: { infoHash: string; name: string | null; fronts: string[] } };
-  shareLink: { takes: { infoHash: string; name?: string; fronts: readonly string[] }; ok: { link: string } };
+  parseLink: {
+    takes: { text: string };
+    ok: { infoHash: string; name: string | null; fronts: string[]; key: string | null; to: string | null };
+  };
+  shareLink: {
+    takes: { infoHash: string; name?: string; fronts: readonly string[]; key?: string; to?: string };
+    ok: { link: string };
+  };
   /** Payload: a `.ko`. */
   metainfoInfo: { takes: object; ok: MetainfoInfo };
   /** Payload: all piece roots in order. Answer's payload: the `.ko`. */
   buildMetainfo: {
     takes: {
       name: string;
+      /** Whether it is a sealed share, which has a name that no other may have. */
+      sealed?: boolean;
       pieceLength: number;
       fronts: readonly string[];
-      files: ReadonlyArray<{ path: readonly string[]; length: number }>;
+      files: readonly NewFile[];
     };
     ok: { infoHash: string };
   };
@@ -175,6 +200,27 @@ export interface Calls {
   pieceRoot: { takes: { length: number; pieceLength: number; fileLength: number }; ok: object };
   /** Payload: bytes. Answer's payload: the hash of each block of 16 KiB. */
   leaves: { takes: object; ok: object };
+  /** How files become a sealed share, in the order of that. Answer's payload: their content keys, 32 bytes each. */
+  sealLayout: {
+    takes: { key: string; name: string; files: readonly NewFile[] };
+    /** `index` says which of the given files it is. */
+    ok: { name: string; single: boolean; files: Array<SealedFile & { index: number }> };
+  };
+  /** Payload: the `.ko` of a sealed share. Answer's payload: its files' content keys, 32 bytes each. */
+  openMetainfo: { takes: { key: string }; ok: { name: string; single: boolean; files: SealedFile[] } };
+  /**
+   * Payload: blocks of 16,368 bytes from `first` on, of a file of `length` bytes; the file's last may be short. `key` is
+   * a content key in base64url. Answer's payload: the same sealed, 16 KiB each.
+   */
+  sealBlocks: { takes: { key: string; length: number; first: number }; ok: object };
+  /** The other way round; `length` is that of the plain file. */
+  openBlocks: { takes: { key: string; length: number; first: number }; ok: object };
+  /** Payload: a person's X25519 secret. */
+  publicKey: { takes: object; ok: { key: string } };
+  /** Payload: 32 random bytes. Wraps a share's key so that only who has the secret of the public key `to` unwraps it. */
+  wrapKey: { takes: { key: string; to: string }; ok: { key: string } };
+  /** Payload: a person's X25519 secret. */
+  unwrapKey: { takes: { wrapped: string }; ok: { key: string } };
   /** `null`: there is no such share. */
   progress: { takes: { infoHash: string }; ok: Progress | null };
   counters: { takes: object; ok: { connections: number; channels: number; bytesServed: number } };

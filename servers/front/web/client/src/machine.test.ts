@@ -325,7 +325,8 @@ describe('the machine', () => {
       link,
       `https://front.example/#${infoHash}&dn=gr%C3%B6%C3%9Fe.txt&front=https%3A%2F%2Fother.example`,
     );
-    assert.deepEqual(machine.call({ t: 'parseLink', text: link }).ok, { infoHash, name: 'größe.txt', fronts });
+    const parsed = { infoHash, name: 'größe.txt', fronts, key: null, to: null };
+    assert.deepEqual(machine.call({ t: 'parseLink', text: link }).ok, parsed);
     const code = (run: () => unknown, expected: string) =>
       assert.throws(run, (error) => error instanceof KollatorError && error.code === expected);
     code(() => machine.call({ t: 'parseLink', text: 'nonsense' }), 'link');
@@ -336,6 +337,92 @@ describe('the machine', () => {
     const many = { t: 'buildMetainfo', name: 'x', pieceLength: PIECE, fronts: [] } as const;
     code(() => machine.call({ ...many, files: [{ path: ['x'], length: 9e15 }] }), 'broken');
     code(() => machine.call({ ...many, files: [{ path: ['..'], length: 0 }] }), 'broken');
+  });
+
+  test('seals what only who has the whole link can read', async () => {
+    const machine = await load();
+    const code = (run: () => unknown, expected: string) =>
+      assert.throws(run, (error) => error instanceof KollatorError && error.code === expected);
+    const key = Buffer.alloc(32, 7).toString('base64url');
+    const files = [
+      { path: ['b', 'größe.txt'], length: 40_000 },
+      { path: ['a.txt'], length: 0 },
+    ];
+    const layout = machine.call({ t: 'sealLayout', key, name: 'holiday', files });
+    const keys = layout.payload.slice();
+    const sealedFiles = layout.ok.files;
+    assert.deepEqual(sealedFiles.map((file) => [file.index, file.length, file.sealedLength]), [
+      [1, 0, 0],
+      [0, 40_000, 40_000 + 3 * 16],
+    ]);
+    assert.equal(keys.length, 64);
+
+    const plain = content(40_000);
+    const contentKey = Buffer.from(keys.subarray(32)).toString('base64url');
+    const head = { t: 'sealBlocks', key: contentKey, length: plain.length } as const;
+    const first = machine.call({ ...head, first: 0 }, plain.subarray(0, 2 * 16_368)).payload.slice();
+    const last = machine.call({ ...head, first: 2 }, plain.subarray(2 * 16_368)).payload.slice();
+    const sealed = Buffer.concat([first, last]);
+    assert.equal(sealed.length, 40_048);
+    const subtle = await crypto.subtle.importKey('raw', keys.slice(32), 'AES-GCM', false, ['decrypt']);
+    const iv = Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1]);
+    const opened = await crypto.subtle.decrypt({ name: 'AES-GCM', iv }, subtle, last);
+    assert.deepEqual(Buffer.from(opened), Buffer.from(plain.subarray(2 * 16_368)));
+    const open = { t: 'openBlocks', key: contentKey, length: plain.length } as const;
+    assert.deepEqual(Buffer.from(machine.call({ ...open, first: 0 }, sealed).payload), Buffer.from(plain));
+    code(() => machine.call({ ...open, first: 1 }, sealed), 'broken');
+    code(() => machine.call({ ...head, first: 0 }, plain.subarray(1)), 'broken');
+    code(() => machine.call({ ...head, first: 3 }, plain), 'broken');
+
+    const roots = machine.call({ t: 'pieceRoot', length: 40_048, pieceLength: PIECE, fileLength: 40_048 }, leaves(sealed));
+    const built = machine.call(
+      {
+        t: 'buildMetainfo',
+        name: 'kollator-sealed-1',
+        sealed: true,
+        pieceLength: PIECE,
+        fronts: [],
+        files: sealedFiles.map((file) => ({ path: file.sealedPath, length: file.sealedLength })),
+      },
+      roots.payload.slice(),
+    );
+    const ko = built.payload.slice();
+    const share = machine.call({ t: 'openMetainfo', key }, ko);
+    assert.deepEqual(
+      share.ok.files.map((file) => [file.path, file.length]),
+      [[['a.txt'], 0], [['b', 'größe.txt'], 40_000]],
+    );
+    assert.equal(share.ok.name, 'holiday');
+    assert.deepEqual(share.payload.slice(), keys);
+    const other = Buffer.alloc(32, 8).toString('base64url');
+    code(() => machine.call({ t: 'openMetainfo', key: other }, ko), 'key-wrong');
+    code(() => machine.call({ t: 'openMetainfo', key: 'short' }, ko), 'key-wrong');
+    code(() => machine.call({ t: 'openMetainfo', key }, makeShare(machine, 'plain', content(9)).ko), 'link');
+    const plainly = { t: 'buildMetainfo', name: 'kollator-sealed-1', pieceLength: PIECE, fronts: [], files } as const;
+    code(() => machine.call(plainly, new Uint8Array(32)), 'broken');
+    code(() => machine.call({ ...plainly, name: 'x', sealed: true }, new Uint8Array(32)), 'broken');
+  });
+
+  test('puts keys into links, open or for one person', async () => {
+    const machine = await load();
+    const key = Buffer.alloc(32, 7).toString('base64url');
+    const share = { t: 'shareLink', infoHash: 'e'.repeat(64), fronts: ['http://f.example'] } as const;
+    const { link } = machine.call({ ...share, key }).ok;
+    assert.equal(machine.call({ t: 'parseLink', text: link }).ok.key, key);
+
+    const [mine, theirs] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
+    const to = machine.call({ t: 'publicKey' }, mine).ok.key;
+    const wrapped = machine.call({ t: 'wrapKey', key, to }, crypto.getRandomValues(new Uint8Array(32))).ok.key;
+    const personal = machine.call({ ...share, to: wrapped }).ok.link;
+    const parsed = machine.call({ t: 'parseLink', text: personal }).ok;
+    assert.deepEqual([parsed.key, parsed.to], [null, wrapped]);
+    assert.equal(machine.call({ t: 'unwrapKey', wrapped }, mine).ok.key, key);
+    const code = (run: () => unknown, expected: string) =>
+      assert.throws(run, (error) => error instanceof KollatorError && error.code === expected);
+    code(() => machine.call({ t: 'unwrapKey', wrapped }, theirs), 'key-wrong');
+    code(() => machine.call({ t: 'unwrapKey', wrapped }, new Uint8Array(31)), 'broken');
+    code(() => machine.call({ ...share, key, to: wrapped }), 'link');
+    code(() => machine.call({ t: 'parseLink', text: `${link}x` }), 'link');
   });
 
   test('takes headers and payloads larger than its memory was', async () => {
@@ -361,7 +448,7 @@ describe('the machine', () => {
     const bytes = (length: number) => Uint8Array.from({ length }, () => random(256));
     const message = () => {
       const kind = ['welcome', 'assign', 'peers', 'signal', 'pong', 'error', 'workers'][random(7)];
-      const sdp = { type: ['offer', 'answer', 'bye', 'full'][random(4)], sdp: 'v=0', reason: 'x' };
+      const sdp = { kind: ['offer', 'answer', 'bye', 'full'][random(4)], sdp: 'v=0', reason: 'x' };
       return JSON.stringify({
         type: kind, from: `${random(10)}`.repeat(64), session: random(3), body: sdp, info_hash: infoHash,
         peers: ['d'.repeat(64)], worker: null, ice_servers: [], fronts: [], heartbeat_seconds: random(40),

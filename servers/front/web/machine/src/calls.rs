@@ -3,64 +3,133 @@
 
 use bytes::Bytes;
 use kollator_core::id::InfoHash;
-use kollator_core::link::ShareRef;
+use kollator_core::link::{LinkKey, ShareRef};
 use kollator_core::merkle::{self, BLOCK_LEN};
 use kollator_core::metainfo::{MAX_PIECE_LENGTH, MIN_PIECE_LENGTH, Metainfo, MetainfoBuilder, piece_height};
 use kollator_core::node::peer::Peer;
+use kollator_core::seal::SEALED_NAME;
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::digests;
 use crate::outputs::{Info, ProgressInfo, write};
+use crate::sealing;
 
 /// What `call` takes before the payload. The crate's documentation says what each is.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(tag = "t", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 enum Call {
-    ParseLink { text: String },
-    ShareLink { info_hash: InfoHash, name: Option<String>, fronts: Vec<String> },
+    ParseLink {
+        text: String,
+    },
+    ShareLink {
+        info_hash: InfoHash,
+        name: Option<String>,
+        fronts: Vec<String>,
+        key: Option<String>,
+        to: Option<String>,
+    },
     MetainfoInfo {},
-    BuildMetainfo { name: String, piece_length: u32, fronts: Vec<String>, files: Vec<NewFile> },
-    PieceRoot { length: u32, piece_length: u32, file_length: u64 },
+    BuildMetainfo {
+        name: String,
+        #[serde(default)]
+        sealed: bool,
+        piece_length: u32,
+        fronts: Vec<String>,
+        files: Vec<NewFile>,
+    },
+    PieceRoot {
+        length: u32,
+        piece_length: u32,
+        file_length: u64,
+    },
     Leaves {},
-    Progress { info_hash: InfoHash },
+    SealLayout {
+        key: String,
+        name: String,
+        files: Vec<NewFile>,
+    },
+    OpenMetainfo {
+        key: String,
+    },
+    SealBlocks {
+        key: String,
+        length: u64,
+        first: u64,
+    },
+    OpenBlocks {
+        key: String,
+        length: u64,
+        first: u64,
+    },
+    PublicKey {},
+    WrapKey {
+        key: String,
+        to: String,
+    },
+    UnwrapKey {
+        wrapped: String,
+    },
+    Progress {
+        info_hash: InfoHash,
+    },
     Counters {},
 }
 
 /// A file of a share that is being made.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewFile {
-    path: Vec<String>,
-    length: u64,
+pub(crate) struct NewFile {
+    pub(crate) path: Vec<String>,
+    pub(crate) length: u64,
 }
 
 /// Why a call has no answer.
 #[derive(Debug, Serialize)]
-struct Refusal {
+pub(crate) struct Refusal {
     /// One of those that the page's types know.
-    code: &'static str,
-    message: String,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
 }
 
 /// What a call answers.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Answer<T> {
     Ok(T),
     Error(Refusal),
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LinkInfo {
     info_hash: InfoHash,
     name: Option<String>,
     fronts: Vec<String>,
+    key: Option<String>,
+    /// The key, wrapped to a person.
+    to: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+impl LinkInfo {
+    fn of(link: ShareRef) -> Self {
+        let (key, to) = match link.key {
+            None => (None, None),
+            Some(LinkKey::Open(key)) => (Some(key.to_text()), None),
+            Some(LinkKey::Wrapped(key)) => (None, Some(key.to_string())),
+        };
+        Self { info_hash: link.info_hash, name: link.name, fronts: link.fronts, key, to }
+    }
+}
+
+#[derive(Serialize)]
 struct NewLink {
     link: String,
+}
+
+/// A key in its text form.
+#[derive(Serialize)]
+struct Key {
+    key: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,14 +169,18 @@ fn refuse(out: &mut Vec<u8>, refusal: Refusal) {
     write(out, &Answer::<Nothing>::Error(refusal), &[]);
 }
 
-fn broken(message: impl Into<String>) -> Refusal {
+pub(crate) fn broken(message: impl Into<String>) -> Refusal {
     Refusal { code: "broken", message: message.into() }
 }
 
 fn carry_out(out: &mut Vec<u8>, peer: Option<&Peer>, call: Call, payload: Bytes) -> Result<(), Refusal> {
-    let takes_payload = matches!(
+    let takes_payload = !matches!(
         call,
-        Call::MetainfoInfo {} | Call::BuildMetainfo { .. } | Call::PieceRoot { .. } | Call::Leaves {}
+        Call::ParseLink { .. }
+            | Call::ShareLink { .. }
+            | Call::SealLayout { .. }
+            | Call::Progress { .. }
+            | Call::Counters {}
     );
     if !takes_payload && !payload.is_empty() {
         return Err(broken(format!("this call takes no payload, got {} bytes", payload.len())));
@@ -117,22 +190,34 @@ fn carry_out(out: &mut Vec<u8>, peer: Option<&Peer>, call: Call, payload: Bytes)
         Call::ParseLink { text } => {
             let parsed: Result<ShareRef, _> = text.parse();
             let link = parsed.map_err(|error| Refusal { code: "link", message: error.to_string() })?;
-            let ShareRef { info_hash, name, fronts, .. } = link;
-            write(out, &Answer::Ok(LinkInfo { info_hash, name, fronts }), &[]);
+            write(out, &Answer::Ok(LinkInfo::of(link)), &[]);
         }
-        Call::ShareLink { info_hash, name, fronts } => {
-            let Some(front) = fronts.first().cloned() else {
-                return Err(Refusal { code: "link", message: "a share link needs a front".into() });
+        Call::ShareLink { info_hash, name, fronts, key, to } => {
+            let refused = |message: String| Refusal { code: "link", message };
+            let front = fronts.first().cloned().ok_or_else(|| refused("a share link needs a front".into()))?;
+            let key = match (key, to) {
+                (None, None) => None,
+                (Some(key), None) => Some(LinkKey::Open(sealing::share_key(&key)?)),
+                (None, Some(to)) => Some(LinkKey::Wrapped(to.parse()?)),
+                (Some(_), Some(_)) => {
+                    return Err(refused("a share link has either a key or a wrapped key".into()));
+                }
             };
-            let link = ShareRef { name, fronts, ..ShareRef::new(info_hash) }.share_link(&front);
+            let link = ShareRef { name, fronts, key, ..ShareRef::new(info_hash) }.share_link(&front);
             write(out, &Answer::Ok(NewLink { link }), &[]);
         }
         Call::MetainfoInfo {} => {
             let metainfo = Metainfo::parse(payload).map_err(|error| broken(error.to_string()))?;
             write(out, &Answer::Ok(Info::of(&metainfo)), &[]);
         }
-        Call::BuildMetainfo { name, piece_length, fronts, files } => {
-            let metainfo = build(&name, piece_length, &fronts, &files, &payload).map_err(broken)?;
+        Call::BuildMetainfo { name, sealed, piece_length, fronts, files } => {
+            let builder = match sealed {
+                false => MetainfoBuilder::new(&name, piece_length),
+                true if name == SEALED_NAME => MetainfoBuilder::sealed(piece_length),
+                true => return Err(broken(format!("a sealed share must be called {SEALED_NAME}, got {name:?}"))),
+            };
+            let builder = builder.map_err(|error| broken(error.to_string()))?;
+            let metainfo = build(builder, piece_length, &fronts, &files, &payload).map_err(broken)?;
             write(out, &Answer::Ok(Made { info_hash: metainfo.info_hash() }), metainfo.raw());
         }
         Call::PieceRoot { length, piece_length, file_length } => {
@@ -142,6 +227,29 @@ fn carry_out(out: &mut Vec<u8>, peer: Option<&Peer>, call: Call, payload: Bytes)
         Call::Leaves {} => {
             let leaves: Vec<u8> = merkle::leaves(&payload).iter().flat_map(|leaf| leaf.0).collect();
             write(out, &Answer::Ok(Nothing {}), &leaves);
+        }
+        Call::SealLayout { key, name, files } => {
+            let (share, keys) = sealing::layout(&key, &name, files)?;
+            write(out, &Answer::Ok(share), &keys);
+        }
+        Call::OpenMetainfo { key } => {
+            let (share, keys) = sealing::open(&key, payload)?;
+            write(out, &Answer::Ok(share), &keys);
+        }
+        Call::SealBlocks { key, length, first } => {
+            let sealed = sealing::seal_blocks(&key, length, first, &payload)?;
+            write(out, &Answer::Ok(Nothing {}), &sealed);
+        }
+        Call::OpenBlocks { key, length, first } => {
+            let plain = sealing::open_blocks(&key, length, first, &payload)?;
+            write(out, &Answer::Ok(Nothing {}), &plain);
+        }
+        Call::PublicKey {} => write(out, &Answer::Ok(Key { key: sealing::public(&payload)? }), &[]),
+        Call::WrapKey { key, to } => {
+            write(out, &Answer::Ok(Key { key: sealing::wrap(&key, &to, &payload)? }), &[]);
+        }
+        Call::UnwrapKey { wrapped } => {
+            write(out, &Answer::Ok(Key { key: sealing::unwrap(&wrapped, &payload)? }), &[]);
         }
         Call::Progress { info_hash } => {
             let progress = running()?.progress(info_hash);
@@ -158,7 +266,7 @@ fn carry_out(out: &mut Vec<u8>, peer: Option<&Peer>, call: Call, payload: Bytes)
 
 /// The `.ko` of files whose piece roots are in `payload`, one after another.
 fn build(
-    name: &str,
+    mut builder: MetainfoBuilder,
     piece_length: u32,
     fronts: &[String],
     files: &[NewFile],
@@ -166,7 +274,6 @@ fn build(
 ) -> Result<Metainfo, String> {
     let roots = digests(payload)?;
     let mut rest = roots.as_slice();
-    let mut builder = MetainfoBuilder::new(name, piece_length).map_err(|error| error.to_string())?;
     for file in files {
         let pieces = usize::try_from(file.length.div_ceil(piece_length.into())).unwrap_or(usize::MAX);
         let (own, after) = rest.split_at_checked(pieces).ok_or_else(|| {

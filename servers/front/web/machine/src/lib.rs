@@ -6,5 +6,6 @@ mod calls;
 mod exports;
 mod inputs;
 mod outputs;
+mod sealing;
 
 pub use boundary::Boundary;
