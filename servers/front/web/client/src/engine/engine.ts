@@ -158,11 +158,11 @@ export class Engine {
 
   /** Gets a share. Answers when all of it is here. Given up, it is paused. */
   async download(asked: Asked, link: string, { sequential = false }: { sequential?: boolean }): Promise<ShareState> {
-    const parsed: { infoHash: string; name: string | null; fronts: string[]; key?: string | null } = this.#machine.call({
-      t: 'parseLink',
-      text: link,
-    }).ok;
+    const parsed = this.#machine.call({ t: 'parseLink', text: link }).ok;
     const { infoHash } = parsed;
+    if (parsed.to !== null && parsed.key === null) {
+      throw new KollatorError('key-missing', 'This link is for the owner of a secret key, which this browser does not have.');
+    }
     const fronts = parsed.fronts.length > 0 ? parsed.fronts : this.#settings.fronts;
     const record: Kept = {
       infoHash,
@@ -294,7 +294,7 @@ export class Engine {
 /** The link of a share, as it is handed on. */
 export function shareLink(
   machine: Machine,
-  { infoHash, name, fronts, key }: { infoHash: string; name: string | null; fronts: string[]; key?: string | null },
+  { infoHash, name, fronts, key }: { infoHash: string; name: string | null; fronts: string[]; key: string | null },
 ): string {
   if (fronts.length === 0) return '';
   const { link } = machine.call({ t: 'shareLink', infoHash, fronts, ...(name ? { name } : {}), ...(key ? { key } : {}) }).ok;

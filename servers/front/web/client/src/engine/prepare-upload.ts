@@ -28,5 +28,5 @@ export async function prepareUpload(
   await store.close();
   await storage.rename(temporary, infoHash);
   void BLOCK;
-  return { infoHash, role: 'sent', phase: 'uploading', name: file.name, link: shareLink(machine, { infoHash, name: file.name, fronts }), ko, addedAt: Date.now(), seeding: true, bytesStored: 0 };
+  return { infoHash, role: 'sent', phase: 'uploading', name: file.name, link: shareLink(machine, { infoHash, name: file.name, fronts, key: null }), ko, addedAt: Date.now(), seeding: true, bytesStored: 0 };
 }

@@ -24,10 +24,6 @@ export function readableOf(info: MetainfoInfo, ko: Uint8Array, key: string | und
 
 /** Opens the `.ko` of an encrypted share by the machine's pure function. */
 export function openMetainfo(machine: Pick<Machine, 'call'>, key: string, ko: Uint8Array): ReadableInfo {
-  const { name, files } = (machine as unknown as Opening).call({ t: 'openMetainfo', key }, ko).ok;
+  const { name, files } = machine.call({ t: 'openMetainfo', key }, ko).ok;
   return { name, files: files.map(({ path, length }) => ({ path: path.join('/'), length })) };
-}
-
-interface Opening {
-  call(header: { t: string; key: string }, ko: Uint8Array): { ok: { name: string; files: Array<{ path: string[]; length: number }> } };
 }
