@@ -118,6 +118,20 @@ test('what is refused says why and leaves nothing', async () => {
   assert.equal((await storage.usage()).used, used);
 });
 
+test('its record can be put before other tabs see it', async () => {
+  const order: string[] = [];
+  const watched: Storage = Object.assign(Object.create(storage) as Storage, {
+    kind: storage.kind,
+    open: (name: string, bytes: number) => storage.open(name, bytes),
+    rename: (from: string, to: string) => {
+      order.push(`rename ${to}`);
+      return storage.rename(from, to);
+    },
+  });
+  const { infoHash } = await make([item('a', 'made')], { storage: watched, onMade: (made) => void order.push(`made ${made.infoHash}`) });
+  assert.deepEqual(order, [`made ${infoHash}`, `rename ${infoHash}`]);
+});
+
 test('it can be stopped', async () => {
   const { used } = await storage.usage();
   const stop = new AbortController();

@@ -26,7 +26,14 @@ const CHUNK = 4 * 1024 * 1024;
 export interface ShareMachine {
   call(header: { t: 'pieceRoot'; length: number; pieceLength: number; fileLength: number }, leaves: Uint8Array): { payload: Uint8Array };
   call(
-    header: { t: 'buildMetainfo'; name: string; pieceLength: number; fronts: readonly string[]; files: readonly FileEntry[] },
+    header: {
+      t: 'buildMetainfo';
+      name: string;
+      pieceLength: number;
+      fronts: readonly string[];
+      files: readonly FileEntry[];
+      sealed?: boolean;
+    },
     roots: Uint8Array,
   ): { ok: { infoHash: string }; payload: Uint8Array };
 }
@@ -45,6 +52,11 @@ export interface PrepareOptions {
   chunkSize?: number;
   /** Told after every MiB or so how many bytes of the files are done. */
   onProgress?: (done: number, total: number) => void;
+  /**
+   * Called before the share gets its info hash as its name in the storage: to put its record, without which another tab
+   * would take it for a leftover.
+   */
+  onMade?: (prepared: Prepared) => void | Promise<void>;
   signal?: AbortSignal;
 }
 
@@ -96,10 +108,12 @@ export async function prepare(items: readonly UploadItem[], options: PrepareOpti
     const leaves = await work(sources, store, options);
     await store.close();
     if (signal?.aborted) throw aborted();
-    const { infoHash, ko } = metainfo(key === undefined ? name : SEALED_NAME, sources, leaves, chunkSize, options);
-    await keep(storage, temporary, infoHash);
+    const { infoHash, ko } = metainfo(key === undefined ? name : undefined, sources, leaves, chunkSize, options);
     const entries = sources.map((source) => source.entry);
-    return { infoHash, ko, ...(key === undefined ? {} : { key }), name, files: entries, leaves };
+    const prepared = { infoHash, ko, ...(key === undefined ? {} : { key }), name, files: entries, leaves };
+    await options.onMade?.(prepared);
+    await keep(storage, temporary, infoHash);
+    return prepared;
   } catch (error) {
     await store.close().catch(() => undefined);
     await storage.delete(temporary).catch(() => undefined);
@@ -228,8 +242,8 @@ async function readAt(file: File, { path, length }: FileEntry, start: number, en
   throw new KollatorError('refused', `${shown} has not the ${length} bytes any more that it had when it was chosen. Choose it again.`);
 }
 
-/** Folds leaves to piece roots, and these to the `.ko`. */
-function metainfo(name: string, sources: Source[], leaves: Bytes, pieceLength: number, options: PrepareOptions): { infoHash: string; ko: Bytes } {
+/** Folds leaves to piece roots, and these to the `.ko`; without a name, to that of a sealed share. */
+function metainfo(name: string | undefined, sources: Source[], leaves: Bytes, pieceLength: number, options: PrepareOptions): { infoHash: string; ko: Bytes } {
   const perPiece = pieceLength / BLOCK;
   const roots: Bytes[] = [];
   for (const { kept, leaf } of sources) {
@@ -244,7 +258,9 @@ function metainfo(name: string, sources: Source[], leaves: Bytes, pieceLength: n
   const all = new Uint8Array(roots.length * HASH);
   for (const [index, root] of roots.entries()) all.set(root, index * HASH);
   const files = sources.map(({ kept }) => kept);
-  const { ok, payload } = options.machine.call({ t: 'buildMetainfo', name, pieceLength, fronts: options.fronts, files }, all);
+  const called = name === undefined ? { name: SEALED_NAME, sealed: true } : { name };
+  const header = { t: 'buildMetainfo', ...called, pieceLength, fronts: options.fronts, files } as const;
+  const { ok, payload } = options.machine.call(header, all);
   return { infoHash: ok.infoHash, ko: payload.slice() };
 }
 
