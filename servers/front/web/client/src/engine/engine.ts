@@ -13,8 +13,9 @@ import type { ChunkMap, ShareState, Source, Stats, UploadItem } from '../types.t
 import { Announcer } from './announcer.ts';
 import { Network } from './network.ts';
 import { prepareUpload } from './prepare-upload.ts';
-import type { FromEngine, Settings } from './protocol.ts';
+import type { FromEngine, Part, Settings } from './protocol.ts';
 import { openMetainfo } from './readable.ts';
+import { Reader } from './reader.ts';
 import type { Share } from './share.ts';
 import { type Kept, type ShareSettings, Shares } from './shares.ts';
 import { Turns } from './turns.ts';
@@ -33,6 +34,7 @@ export class Engine {
   readonly #storage: Storage;
   readonly #shares: Shares;
   readonly #announcer: Announcer;
+  readonly #reader: Reader;
   readonly #watchers = new Watchers();
   /** Reading and hashing keeps every core busy: one share at a time. */
   readonly #preparing = new Turns(1);
@@ -63,12 +65,22 @@ export class Engine {
         input: (input, payload) => this.#network?.input(input, payload),
         metainfoInfo: (ko) => this.#machine.call({ t: 'metainfoInfo' }, ko).ok,
         openMetainfo: (key, ko) => openMetainfo(this.#machine, key, ko),
-        changed: (share) => this.#announcer.changed(share.infoHash, share.phase),
+        changed: (share) => {
+          share.news.tell();
+          this.#announcer.changed(share.infoHash, share.phase);
+        },
         removed: (infoHash) => this.#removed(infoHash),
         now: () => Date.now(),
       },
       shareSettings(settings),
     );
+    this.#reader = new Reader({
+      share: (infoHash) => this.#shares.get(infoHash),
+      open: (infoHash) => this.#shares.openForReading(infoHash),
+      contentKeys: ({ record: { key = '', ko } }) => this.#machine.call({ t: 'openMetainfo', key }, ko).payload,
+      seek: () => {},
+      idle: (infoHash) => this.#shares.idle(infoHash),
+    });
   }
 
   /** An engine with the shares that this browser keeps; not connected yet. */
@@ -156,8 +168,8 @@ export class Engine {
     }
   }
 
-  /** Gets a share. Answers when all of it is here. Given up, it is paused. */
-  async download(asked: Asked, link: string, { sequential = false }: { sequential?: boolean }): Promise<ShareState> {
+  /** Begins to get a share. */
+  add(link: string, { sequential = false }: { sequential?: boolean }): ShareState {
     const parsed = this.#machine.call({ t: 'parseLink', text: link }).ok;
     const { infoHash } = parsed;
     if (parsed.to !== null && parsed.key === null) {
@@ -176,13 +188,7 @@ export class Engine {
       bytesStored: 0,
       ...(sequential ? { sequential } : {}),
     };
-    const share = this.#shares.addDownload(record);
-    try {
-      return await this.settled(asked, share.infoHash);
-    } catch (error) {
-      if (asked.signal.aborted && this.#shares.get(infoHash) === share) this.#shares.pause(infoHash);
-      throw error;
-    }
+    return this.#state(this.#shares.addDownload(record));
   }
 
   /** Waits until a share is safe or complete. */
@@ -207,6 +213,16 @@ export class Engine {
 
   async delete(infoHash: string): Promise<void> {
     await this.#shares.delete(infoHash);
+  }
+
+  /** A file of a share, once it is known what that holds. */
+  file(infoHash: string, file: number, signal: AbortSignal): Promise<{ path: string; length: number }> {
+    return this.#reader.file(infoHash, file, signal);
+  }
+
+  /** The bytes of a part of a readable file, once they are here. */
+  read({ signal }: Asked, part: Part): Promise<Uint8Array> {
+    return this.#reader.read(part, signal);
   }
 
   chunkMap(infoHash: string): ChunkMap {
@@ -279,6 +295,7 @@ export class Engine {
 
   #removed(infoHash: string): void {
     this.#announcer.forget(infoHash);
+    this.#reader.forget(infoHash);
     this.#watchers.removed(infoHash);
     this.#tell({ t: 'removed', infoHash });
   }
