@@ -17,7 +17,7 @@ const POLICY =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; " +
   "media-src 'self' blob:; font-src 'self'; connect-src 'self' http: https: ws: wss: blob:; worker-src 'self'; " +
   "manifest-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-  "require-trusted-types-for 'script'; trusted-types kollator svelte-trusted-html";
+  "require-trusted-types-for 'script'; trusted-types default kollator svelte-trusted-html";
 
 /** Loads the font with the page, so that text does not change under the reader, and ships its licence with it. */
 function font(): Plugin {

@@ -194,7 +194,7 @@ export class Kollator implements Network {
     };
   }
 
-  async getStoredFiles(): Promise<ShareState[]> {
+  shares(): ShareState[] {
     return [...this.#shares.values()];
   }
 

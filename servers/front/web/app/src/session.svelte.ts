@@ -68,7 +68,7 @@ export class Session {
   async #connect(): Promise<void> {
     try {
       await this.network.connect();
-      for (const share of await this.network.getStoredFiles()) this.#put(share);
+      for (const share of this.network.shares()) this.#put(share);
       this.stats = await this.network.getStats();
     } catch (thrown) {
       this.broken = failureOf(thrown);

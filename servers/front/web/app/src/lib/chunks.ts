@@ -5,12 +5,13 @@
 
 import type { ChunkMap, ShareState, Source } from '@kollator/client';
 
-/** A grid of square cells. */
+/** A grid of cells that fills its width. */
 export interface Grid {
   columns: number;
   rows: number;
-  /** Side of a cell, without the gap, in CSS pixels. */
-  cell: number;
+  /** Size of a cell, without the gap, in CSS pixels. Square but for the last pixels of the width, and where a few chunks share a row. */
+  width: number;
+  height: number;
   gap: number;
   /** Cells that stand for something; at most `columns * rows`. */
   cells: number;
@@ -29,18 +30,24 @@ export interface Cell {
 
 const LARGEST = 30;
 const SMALLEST = 9;
+const GAP = 3;
 
 /** Lays out `chunks` in `width` pixels with at most `height`: cells as large as fit; below the smallest size, chunks share cells. */
 export function layOut(chunks: number, width: number, height: number): Grid {
   const usable = Math.max(width, SMALLEST);
   const wanted = Math.max(1, chunks);
+  const widest = Math.floor((usable + GAP) / (LARGEST + GAP));
+  if (wanted <= widest) {
+    return { columns: wanted, rows: 1, width: (usable + GAP) / wanted - GAP, height: LARGEST, gap: GAP, cells: wanted };
+  }
   for (let cell = LARGEST; cell >= SMALLEST; cell -= 1) {
-    const gap = cell >= 16 ? 3 : 2;
+    const gap = cell >= 16 ? GAP : GAP - 1;
     const columns = Math.max(1, Math.floor((usable + gap) / (cell + gap)));
     const fitting = Math.max(1, Math.floor((height + gap) / (cell + gap)));
     const rows = Math.ceil(wanted / columns);
-    if (rows <= fitting) return { columns, rows, cell, gap, cells: wanted };
-    if (cell === SMALLEST) return { columns, rows: fitting, cell, gap, cells: columns * fitting };
+    const size = { columns, width: (usable + gap) / columns - gap, height: cell, gap };
+    if (rows <= fitting) return { ...size, rows, cells: wanted };
+    if (cell === SMALLEST) return { ...size, rows: fitting, cells: columns * fitting };
   }
   throw new RangeError('unreachable: the loop ends at the smallest cell');
 }
@@ -71,9 +78,8 @@ export function binned(map: ChunkMap, cells: number): Cell[] {
 
 /** The cell at a point of the grid, if there is one. */
 export function cellAt(grid: Grid, x: number, y: number): number | undefined {
-  const pitch = grid.cell + grid.gap;
-  const column = Math.floor(x / pitch);
-  const row = Math.floor(y / pitch);
+  const column = Math.floor(x / (grid.width + grid.gap));
+  const row = Math.floor(y / (grid.height + grid.gap));
   if (x < 0 || y < 0 || column >= grid.columns || row >= grid.rows) return undefined;
   const index = row * grid.columns + column;
   return index < grid.cells ? index : undefined;

@@ -26,7 +26,7 @@ export interface Network {
   delete(infoHash: string): Promise<void>;
   setOptions(options: Pick<KollatorOptions, 'uploadLimit' | 'downloadLimit' | 'relayOnly' | 'seedingTime'>): Promise<void>;
   getStats(): Promise<Stats>;
-  getStoredFiles(): Promise<ShareState[]>;
+  shares(): ShareState[];
   chunkMap(infoHash: string): Promise<ChunkMap>;
   /** Where a file can be played from, or saved from with `download`, also while it is coming in. */
   fileUrl(infoHash: string, file: number, options?: { download?: boolean }): string;

@@ -91,35 +91,38 @@ function patternFor({ kind, nth }: Pick<LegendEntry, 'kind' | 'nth'>): number | 
   return (nth + Math.floor(nth / PEERS)) % LATTICE;
 }
 
-/** Paints a cell of the map: what is missing as bare paper, above what is here, layer by layer. */
+/** Paints a cell of the map: what is missing as bare paper, beside what is here, layer by layer. */
 export function paintCell(
   context: CanvasRenderingContext2D,
   inks: Inks,
   entries: ReadonlyMap<number, LegendEntry>,
   cell: Cell,
-  [x, y, size]: [number, number, number],
+  [x, y, width, height]: [number, number, number, number],
   /** How much of what is here to show, 0 to 1: it grows when it arrives. */
   shown: number,
   /** The source to stand out, if one is. */
   chosen: number | undefined,
 ): void {
   context.fillStyle = inks.missing;
-  context.fillRect(x, y, size, size);
-  let bottom = y + size;
+  context.fillRect(x, y, width, height);
+  // Square cells fill from below as a glass does, long ones from the left as a bar does.
+  const long = width > 2 * height;
+  const whole = long ? width : height;
+  let done = 0;
   for (const [index, part] of cell.parts) {
-    const height = Math.min(bottom - y, Math.max(1, Math.round(part * shown * size)));
-    bottom -= height;
+    const length = Math.min(whole - done, Math.max(1, Math.round(part * shown * whole)));
     context.globalAlpha = chosen === undefined || chosen === index ? 1 : 0.16;
     const entry = entries.get(index);
-    paintSource(context, inks, entry, [x, bottom, size, height]);
-    if (entry?.kind === 'disk' && height >= size - 1) hollow(context, inks, [x, y, size]);
+    paintSource(context, inks, entry, long ? [x + done, y, length, height] : [x, y + height - done - length, width, length]);
+    if (entry?.kind === 'disk' && length >= whole - 1) hollow(context, inks, [x, y, width, height]);
+    done += length;
   }
   context.globalAlpha = 1;
 }
 
 /** What was here before is an outline: the one mark that cannot be taken for a pattern of another source. */
-export function hollow(context: CanvasRenderingContext2D, inks: Inks, [x, y, size]: [number, number, number]): void {
-  const rim = Math.max(2, Math.round(size * 0.2));
+export function hollow(context: CanvasRenderingContext2D, inks: Inks, [x, y, width, height]: [number, number, number, number]): void {
+  const rim = Math.max(2, Math.round(Math.min(width, height) * 0.2));
   context.fillStyle = inks.missing;
-  context.fillRect(x + rim, y + rim, size - 2 * rim, size - 2 * rim);
+  context.fillRect(x + rim, y + rim, width - 2 * rim, height - 2 * rim);
 }
