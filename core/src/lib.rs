@@ -15,6 +15,7 @@ pub mod metainfo;
 pub mod node;
 pub mod ring;
 pub mod rtc;
+pub mod seal;
 pub mod session;
 pub mod store;
 pub mod swarm;

@@ -2,8 +2,8 @@
 //!
 //! A share link is `https://FRONT/#<64 hex digits>` with optional fields `&key=value` after the info hash, values
 //! percent-encoded. Everything after `#` stays in the browser. Fields: `dn`, a name to show (once); `front`, a
-//! further front (repeated). `k` is reserved for the key of an encrypted share and refused with an error of its
-//! own, as a share saved without it would be ciphertext. Any other field is refused.
+//! further front (repeated); `k`, the key of an encrypted share, or `to`, that key wrapped to one person (one of the
+//! two, once). Any other field is refused. No error and no `Debug` says anything of a key.
 //!
 //! A magnet link is that of BEP 9 with the `urn:btmh` topic of BEP 52; fronts ride in `x.front`, web seeds in `ws`.
 //! Fields it does not know are passed over: magnet links carry those of many programs.
@@ -13,6 +13,7 @@ use std::str::FromStr;
 
 use crate::id::{Digest, InfoHash};
 use crate::metainfo::{MAX_URLS, name};
+use crate::seal::{BadKey, ShareKey, WrappedKey};
 
 /// Most bytes in a link.
 pub const MAX_LINK: usize = 64 * 1024;
@@ -32,6 +33,17 @@ pub struct ShareRef {
     pub trackers: Vec<String>,
     /// Web seeds (BEP 19).
     pub web_seeds: Vec<String>,
+    /// What opens the share, if it is encrypted. Only share links have it.
+    pub key: Option<LinkKey>,
+}
+
+/// What a link has to open an encrypted share with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkKey {
+    /// The key itself, `k`: whoever has the link can open the share.
+    Open(ShareKey),
+    /// The key wrapped to one person, `to`: only they can.
+    Wrapped(WrappedKey),
 }
 
 /// Why a text names no share.
@@ -72,9 +84,14 @@ pub enum LinkError {
         /// The field, quoted and shortened.
         got: String,
     },
-    /// The share is encrypted.
-    #[error("the share link has the field k: the share is encrypted, which is not supported")]
-    Encrypted,
+    /// The key of an encrypted share is not one.
+    #[error("the link's field {field} is not a key of {length} characters: copy the whole link")]
+    Key {
+        /// The field.
+        field: &'static str,
+        /// Characters in a key.
+        length: usize,
+    },
     /// A field that may be there once is there again.
     #[error("the link has the field {0} twice")]
     Repeated(&'static str),
@@ -103,7 +120,7 @@ impl ShareRef {
     /// A share of which nothing but its info hash is known.
     #[must_use]
     pub const fn new(info_hash: InfoHash) -> Self {
-        Self { info_hash, name: None, fronts: Vec::new(), trackers: Vec::new(), web_seeds: Vec::new() }
+        Self { info_hash, name: None, fronts: Vec::new(), trackers: Vec::new(), web_seeds: Vec::new(), key: None }
     }
 
     /// The share link that opens at `front`, a base URL; further fronts follow as fields. Trackers and web
@@ -114,10 +131,15 @@ impl ShareRef {
         let mut link = format!("{front}/#{}", self.info_hash);
         push_field(&mut link, "dn", self.name.as_deref());
         push_field(&mut link, "front", self.fronts.iter().map(String::as_str).filter(|other| *other != front));
+        match &self.key {
+            None => {}
+            Some(LinkKey::Open(key)) => push_field(&mut link, "k", [key.to_text().as_str()]),
+            Some(LinkKey::Wrapped(key)) => push_field(&mut link, "to", [key.to_string().as_str()]),
+        }
         link
     }
 
-    /// The magnet link with all that is known.
+    /// The magnet link with all that is known but the key: other programs keep and pass on what a magnet link holds.
     #[must_use]
     pub fn magnet(&self) -> String {
         let mut link = format!("magnet:?xt=urn:btmh:1220{}", self.info_hash);
@@ -169,17 +191,25 @@ fn parse_share_link(front: &str, fragment: &str) -> Result<ShareRef, LinkError> 
     }
     let mut share = ShareRef::new(info_hash(hash)?);
     share.fronts.push(front);
-    let mut name = None;
+    let (mut name, mut share_key) = (None, None);
     for (key, value) in split_fields(fields) {
         match key {
             "dn" => set_once(&mut name, "dn", decode("dn", value, false)?)?,
             "front" => push_url(&mut share.fronts, "front", &decode("front", value, false)?, front_url)?,
-            "k" => return Err(LinkError::Encrypted),
+            "k" => set_once(&mut share_key, "k or to", LinkKey::Open(parse_key("k", value)?))?,
+            "to" => set_once(&mut share_key, "k or to", LinkKey::Wrapped(parse_key("to", value)?))?,
             _ => return Err(LinkError::UnknownField { got: name::shortened(key) }),
         }
     }
     share.name = name.filter(|name| name::fault(name).is_none());
+    share.key = share_key;
     Ok(share)
+}
+
+/// A key of either kind. The error does not repeat what may be most of one.
+fn parse_key<K: FromStr<Err = BadKey>>(field: &'static str, value: &str) -> Result<K, LinkError> {
+    let text = decode(field, value, false).unwrap_or_default();
+    text.parse().map_err(|BadKey { length, .. }| LinkError::Key { field, length })
 }
 
 fn parse_magnet(query: &str) -> Result<ShareRef, LinkError> {
@@ -205,7 +235,7 @@ fn parse_magnet(query: &str) -> Result<ShareRef, LinkError> {
     }
     let none = if version_one { LinkError::VersionOne } else { LinkError::NoTopic };
     let name = name.filter(|name| name::fault(name).is_none());
-    Ok(ShareRef { info_hash: topic.ok_or(none)?, name, fronts, trackers, web_seeds })
+    Ok(ShareRef { info_hash: topic.ok_or(none)?, name, fronts, trackers, web_seeds, key: None })
 }
 
 /// An info hash, or the multihash of one.

@@ -1,8 +1,9 @@
 //! Properties of links: what is written reads back, junk never panics, each fault has its own error.
 
 use kollator_core::id::{Digest, InfoHash};
-use kollator_core::link::{LinkError, MAX_LINK, ShareRef};
+use kollator_core::link::{LinkError, LinkKey, MAX_LINK, ShareRef};
 use kollator_core::metainfo::MAX_URLS;
+use kollator_core::seal::{PublicKey, ShareKey, WrappedKey};
 use proptest::prelude::*;
 
 const HASH: &str = "caf1e1c30e81cb361b9ee167c4aa64228a7fa4fa9f6105232b28ad099f3a302e";
@@ -24,6 +25,18 @@ fn urls(pattern: &'static str) -> impl Strategy<Value = Vec<String>> {
     proptest::collection::btree_set(pattern, 0..4).prop_map(|urls| urls.into_iter().collect())
 }
 
+fn key() -> impl Strategy<Value = LinkKey> {
+    (any::<[u8; 32]>(), any::<bool>()).prop_map(|(bytes, wrapped)| {
+        let key = ShareKey::new(bytes);
+        if wrapped {
+            let to = PublicKey::new([9; 32]);
+            LinkKey::Wrapped(WrappedKey::wrap(&key, &to, bytes).unwrap())
+        } else {
+            LinkKey::Open(key)
+        }
+    })
+}
+
 fn share() -> impl Strategy<Value = ShareRef> {
     (
         any::<[u8; 32]>(),
@@ -31,20 +44,22 @@ fn share() -> impl Strategy<Value = ShareRef> {
         urls("https?://[a-z0-9.]{1,20}(:[0-9]{1,5})?(/[a-z+%&=]{1,5})?"),
         urls("udp://[a-zé]{1,9}:[0-9]{1,5}/[a-z?&=+#%]{0,9}"),
         urls("https://[a-z]{1,9}/[a-z?&=+#%é]{0,9}"),
+        proptest::option::of(key()),
     )
-        .prop_map(|(hash, name, fronts, trackers, web_seeds)| ShareRef {
+        .prop_map(|(hash, name, fronts, trackers, web_seeds, key)| ShareRef {
             info_hash: InfoHash(Digest(hash)),
             name,
             fronts,
             trackers,
             web_seeds,
+            key,
         })
 }
 
 proptest! {
     #[test]
-    fn a_magnet_link_reads_back_as_it_was(share in share()) {
-        prop_assert_eq!(parse(&share.magnet()), Ok(share));
+    fn a_magnet_link_reads_back_but_for_the_key(share in share()) {
+        prop_assert_eq!(parse(&share.magnet()), Ok(ShareRef { key: None, ..share }));
     }
 
     #[test]
@@ -79,7 +94,7 @@ proptest! {
 /// Whatever reads is a fixed point: it writes and reads as itself, with a name that is safe.
 fn assert_settled(text: &str) {
     if let Ok(share) = parse(text) {
-        assert_eq!(parse(&share.magnet()).as_ref(), Ok(&share), "{text:?}");
+        assert_eq!(parse(&share.magnet()), Ok(ShareRef { key: None, ..share.clone() }), "{text:?}");
         if let Some(name) = &share.name {
             assert!(!name.contains(['/', '\\', '\0']) && !["", ".", ".."].contains(&name.as_str()), "{name:?}");
         }
@@ -147,6 +162,23 @@ fn a_share_link_is_written_as_documented() {
 }
 
 #[test]
+fn the_key_is_in_the_link_and_nowhere_else() {
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    let share = ShareRef { key: Some(LinkKey::Open(key.parse().unwrap())), ..bare() };
+    let link = format!("https://front/#{HASH}&k={key}");
+    assert_eq!(share.share_link("https://front"), link);
+    let wrapped = WrappedKey::wrap(&key.parse().unwrap(), &PublicKey::new([9; 32]), [1; 32]).unwrap();
+    let to = ShareRef { key: Some(LinkKey::Wrapped(wrapped)), ..bare() };
+    assert_eq!(to.share_link("https://front"), format!("https://front/#{HASH}&to={wrapped}"));
+    for text in [share.magnet(), to.magnet(), format!("{share:?} {to:?}")] {
+        assert!(
+            !text.contains(key) && !text.contains(&wrapped.to_string()) && !text.contains("1, 2, 3"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn each_fault_has_its_error() {
     let short = &HASH[1..];
     let refused = |text: &str| parse(text).unwrap_err().to_string();
@@ -176,8 +208,14 @@ fn each_fault_has_its_error() {
     let link = |rest: &str| refused(&format!("https://front/#{HASH}&{rest}"));
     assert_eq!(link("q=1"), "the share link has an unknown field \"q\"");
     assert_eq!(link("tr=udp://t:1"), "the share link has an unknown field \"tr\"");
-    assert!(link("k=secret").contains("encrypted"), "the key is not repeated in the error");
-    assert!(!link("k=secret").contains("secret"));
+    let key = ShareKey::new([7; 32]).to_text();
+    assert!(parse(&format!("https://front/#{HASH}&k={key}")).is_ok());
+    for wrong in [&key[1..], &format!("{key}A"), &format!("{}%2", &key[..41]), &key.replace('c', "+"), "", "%ff"] {
+        let error = link(&format!("k={wrong}"));
+        assert_eq!(error, "the link's field k is not a key of 43 characters: copy the whole link");
+        assert_eq!(link(&format!("to={wrong}")), error.replacen("field k", "field to", 1).replace("43", "107"));
+    }
+    assert_eq!(link(&format!("k={key}&k={key}")), "the link has the field k or to twice");
     assert_eq!(link("dn=a&dn=b"), "the link has the field dn twice");
     assert!(link("dn=%F").starts_with("the link's field dn must be percent-encoded"));
     assert!(link("dn=%ff").starts_with("the link's field dn must be UTF-8"));

@@ -12,6 +12,7 @@ use super::{Metainfo, check_piece_length, name, piece_height};
 use crate::id::Digest;
 use crate::link::{front_url, url};
 use crate::merkle::{height_for, root, zero_root};
+use crate::seal::SEALED_NAME;
 
 /// Collects a share's files and makes its metainfo. An error leaves the builder as it was.
 #[derive(Clone, Debug)]
@@ -37,9 +38,27 @@ impl MetainfoBuilder {
     /// A share called `name`, without files yet, cut into pieces of `piece_length` bytes.
     ///
     /// # Errors
-    /// If the name is no safe path component, or the length no power of two from 16 KiB to 16 MiB.
+    /// If the name is no safe path component or that of sealed shares, or the length no power of two from 16 KiB to
+    /// 16 MiB.
     pub fn new(name: &str, piece_length: u32) -> Result<Self, MetainfoError> {
         name::checked(name.as_bytes()).map_err(|problem| MetainfoError::new("info.name", problem))?;
+        if name == SEALED_NAME {
+            let expected = "another name, as this one marks encrypted shares";
+            return Err(MetainfoError::new("info.name", Problem::Value { expected, got: name::shortened(name) }));
+        }
+        Self::named(name, piece_length)
+    }
+
+    /// A sealed share, without files yet, cut into pieces of `piece_length` bytes; its files are those that
+    /// [`crate::seal::layout`] says.
+    ///
+    /// # Errors
+    /// If the length is no power of two from 16 KiB to 16 MiB.
+    pub fn sealed(piece_length: u32) -> Result<Self, MetainfoError> {
+        Self::named(SEALED_NAME, piece_length)
+    }
+
+    fn named(name: &str, piece_length: u32) -> Result<Self, MetainfoError> {
         Ok(Self {
             name: name.to_owned(),
             piece_length: check_piece_length(u64::from(piece_length))?,

@@ -1,0 +1,328 @@
+/**
+ * The engine: shares, storage and, while connected, a running machine, behind the methods that the page may call. It
+ * lives in a worker, so that hashing and copying never hold the page up.
+ */
+
+import { KollatorError, checkAborted } from '../errors.ts';
+import type { MachineConfig } from '../machine-types.ts';
+import { Machine } from '../machine.ts';
+import type { Asked } from '../rpc.ts';
+import type { RtcCommand, RtcEvent } from '../rtc/messages.ts';
+import { openStorage, type Storage } from '../storage/index.ts';
+import type { ChunkMap, ShareState, Source, Stats, UploadItem } from '../types.ts';
+import { Announcer } from './announcer.ts';
+import { Network } from './network.ts';
+import { prepareUpload } from './prepare-upload.ts';
+import type { FromEngine, Part, Settings } from './protocol.ts';
+import { openMetainfo } from './readable.ts';
+import { Reader } from './reader.ts';
+import type { Share } from './share.ts';
+import { type Kept, type ShareSettings, Shares } from './shares.ts';
+import { Turns } from './turns.ts';
+import { Watchers } from './watchers.ts';
+
+/** How the engine speaks to the page. */
+export type Tell = (message: FromEngine, transfer?: Transferable[]) => void;
+
+/** Shortest time between two tellings of how the network is, in milliseconds. */
+const NETWORK_BETWEEN = 500;
+
+/** See the module's documentation. */
+export class Engine {
+  readonly #tell: Tell;
+  readonly #module: WebAssembly.Module;
+  readonly #storage: Storage;
+  readonly #shares: Shares;
+  readonly #announcer: Announcer;
+  readonly #reader: Reader;
+  readonly #watchers = new Watchers();
+  /** Reading and hashing keeps every core busy: one share at a time. */
+  readonly #preparing = new Turns(1);
+  #settings: Settings;
+  /** For pure functions while disconnected, and the running one while connected. */
+  #machine: Machine;
+  #network: Network | undefined;
+  #peerId = randomHex(32);
+  #offline: string | undefined;
+  #worker: string | undefined;
+  #isOnline = false;
+  #networkTimer: ReturnType<typeof setTimeout> | undefined;
+
+  private constructor(module: WebAssembly.Module, machine: Machine, storage: Storage, settings: Settings, tell: Tell) {
+    this.#tell = tell;
+    this.#module = module;
+    this.#machine = machine;
+    this.#storage = storage;
+    this.#settings = settings;
+    this.#announcer = new Announcer(
+      (infoHash) => this.#stateOf(infoHash),
+      (state) => this.#announce(state),
+      () => performance.now(),
+    );
+    this.#shares = new Shares(
+      {
+        storage,
+        input: (input, payload) => this.#network?.input(input, payload),
+        metainfoInfo: (ko) => this.#machine.call({ t: 'metainfoInfo' }, ko).ok,
+        openMetainfo: (key, ko) => openMetainfo(this.#machine, key, ko),
+        changed: (share) => {
+          share.news.tell();
+          this.#announcer.changed(share.infoHash, share.phase);
+        },
+        removed: (infoHash) => this.#removed(infoHash),
+        now: () => Date.now(),
+      },
+      shareSettings(settings),
+    );
+    this.#reader = new Reader({
+      share: (infoHash) => this.#shares.get(infoHash),
+      open: (infoHash) => this.#shares.openForReading(infoHash),
+      contentKeys: ({ record: { key = '', ko } }) => this.#machine.call({ t: 'openMetainfo', key }, ko).payload,
+      seek: () => {},
+      idle: (infoHash) => this.#shares.idle(infoHash),
+    });
+  }
+
+  /** An engine with the shares that this browser keeps; not connected yet. */
+  static async open(module: WebAssembly.Module, settings: Settings, tell: Tell): Promise<Engine> {
+    const [machine, storage] = await Promise.all([Machine.load(module), openStorage(settings.storage)]);
+    const engine = new Engine(module, machine, storage, settings, tell);
+    await engine.#shares.load();
+    return engine;
+  }
+
+  /** The shares as they stand. */
+  states(): ShareState[] {
+    return this.#shares.all().map((share) => this.#state(share));
+  }
+
+  /** Connects to a front, and goes on with every share. */
+  async connect(): Promise<void> {
+    if (this.#network) return;
+    const machine = await Machine.load(this.#module);
+    if (this.#network) return;
+    const { fronts, relayOnly } = this.#settings;
+    const config: MachineConfig = {
+      id: this.#peerId,
+      seed: BigInt.asUintN(64, BigInt(`0x${randomHex(8)}`)).toString(),
+      fronts: fronts.length,
+      // A request over HTTP would tell a worker this machine's address.
+      http: relayOnly ? 'never' : 'helping',
+    };
+    machine.start(config);
+    this.#machine = machine;
+    this.#network = new Network(
+      machine,
+      { fronts, relayOnly },
+      {
+        tellPage: (command: RtcCommand, transfer) => this.#tell({ t: 'rtc', command }, transfer),
+        opened: (infoHash) => this.#shares.opened(infoHash),
+        diskFailed: (infoHash, error) => this.#shares.diskFailed(infoHash, error),
+        served: (infoHash, bytes) => this.#shares.served(infoHash, bytes, performance.now()),
+        broken: (error) => this.#tell({ t: 'broken', message: error instanceof Error ? error.message : String(error) }),
+        hear: (event, payload) => {
+          if (event.kind === 'online') [this.#isOnline, this.#worker, this.#offline] = [true, event.worker ?? undefined, undefined];
+          if (event.kind === 'offline') [this.#isOnline, this.#offline] = [false, event.reason];
+          this.#shares.hear(event, payload, performance.now());
+          if (event.kind === 'online' || event.kind === 'offline' || event.kind.startsWith('source')) this.#tellNetworkSoon();
+        },
+      },
+    );
+    this.#shares.go();
+  }
+
+  /** Stops everything and leaves the network. */
+  async disconnect(): Promise<void> {
+    const network = this.#network;
+    if (!network) return;
+    await this.#shares.rest();
+    this.#network = undefined;
+    [this.#isOnline, this.#worker, this.#offline] = [false, undefined, undefined];
+    await network.end();
+    for (const share of this.#shares.all()) this.#announcer.changed(share.infoHash, share.phase);
+    this.#tellNetworkSoon();
+  }
+
+  setSettings(settings: Settings): void {
+    this.#settings = settings;
+    this.#shares.setSettings(shareSettings(settings));
+    this.#network?.setRelayOnly(settings.relayOnly);
+  }
+
+  /** Takes what the page tells of connections. */
+  hear(event: RtcEvent): void {
+    this.#network?.hear(event);
+  }
+
+  /** Prepares a share, and begins to bring it to workers. Answers when there is a link. */
+  async upload({ signal, note }: Asked, items: UploadItem[], options: { name?: string; encrypt?: boolean }): Promise<ShareState> {
+    const turn = crypto.randomUUID();
+    await new Promise<void>((resolve) => this.#preparing.ask(turn, resolve));
+    try {
+      checkAborted(signal);
+      const { fronts, chunkSize } = this.#settings;
+      const record = await prepareUpload(items, options, { fronts, chunkSize, storage: this.#storage, machine: this.#machine, signal, note });
+      return this.#state(this.#shares.addUpload(record));
+    } finally {
+      this.#preparing.done(turn);
+    }
+  }
+
+  /** Begins to get a share. */
+  add(link: string, { sequential = false }: { sequential?: boolean }): ShareState {
+    const parsed = this.#machine.call({ t: 'parseLink', text: link }).ok;
+    const { infoHash } = parsed;
+    if (parsed.to !== null && parsed.key === null) {
+      throw new KollatorError('key-missing', 'This link is for the owner of a secret key, which this browser does not have.');
+    }
+    const fronts = parsed.fronts.length > 0 ? parsed.fronts : this.#settings.fronts;
+    const record: Kept = {
+      infoHash,
+      role: 'received',
+      phase: 'finding',
+      name: parsed.name ?? '',
+      link: /^https?:/i.test(link.trim()) ? link.trim() : shareLink(this.#machine, { ...parsed, fronts }),
+      ...(parsed.key ? { key: parsed.key } : {}),
+      addedAt: Date.now(),
+      seeding: true,
+      bytesStored: 0,
+      ...(sequential ? { sequential } : {}),
+    };
+    return this.#state(this.#shares.addDownload(record));
+  }
+
+  /** Waits until a share is safe or complete. */
+  async settled({ signal, note }: Asked, infoHash: string): Promise<ShareState> {
+    const share = this.#need(infoHash);
+    const settled = this.#watchers.settled(infoHash, note, signal);
+    this.#watchers.tell(this.#state(share), share.error?.code);
+    return settled;
+  }
+
+  pause(infoHash: string): void {
+    this.#shares.pause(infoHash);
+  }
+
+  resume(infoHash: string): void {
+    this.#shares.resume(infoHash);
+  }
+
+  setSeeding(infoHash: string, seeding: boolean): void {
+    this.#shares.setSeeding(infoHash, seeding);
+  }
+
+  async delete(infoHash: string): Promise<void> {
+    await this.#shares.delete(infoHash);
+  }
+
+  /** A file of a share, once it is known what that holds. */
+  file(infoHash: string, file: number, signal: AbortSignal): Promise<{ path: string; length: number }> {
+    return this.#reader.file(infoHash, file, signal);
+  }
+
+  /** The bytes of a part of a readable file, once they are here. */
+  read({ signal }: Asked, part: Part): Promise<Uint8Array> {
+    return this.#reader.read(part, signal);
+  }
+
+  chunkMap(infoHash: string): ChunkMap {
+    const { pieces } = this.#need(infoHash);
+    return pieces?.map() ?? { pieces: new Uint8Array(), filled: new Uint8Array() };
+  }
+
+  /** Nodes and servers that are connected, with what they gave to all shares together. */
+  peers(): Source[] {
+    const now = performance.now();
+    const given = this.#shares.all().flatMap((share) => share.sources.list(this.#shares.connected, now));
+    return [...this.#shares.connected.entries()].map(([name, kind], at) => {
+      const of = given.filter((source) => source.name === name);
+      const sum = (field: 'bytes' | 'speed'): number => of.reduce((total, source) => total + source[field], 0);
+      return { index: at + 2, name, kind, connected: true, bytes: sum('bytes'), speed: sum('speed') };
+    });
+  }
+
+  /** Has these workers asked over HTTP, too, for a share that is being downloaded. */
+  addWorkers(infoHash: string, workers: string[]): void {
+    this.#need(infoHash);
+    this.#network?.input({ t: 'addWorkers', infoHash, workers });
+  }
+
+  async stats(): Promise<Stats> {
+    const now = performance.now();
+    const all = this.#shares.all();
+    const sum = (of: (share: Share) => number): number => all.reduce((total, share) => total + of(share), 0);
+    const { used, available } = await this.#storage.usage();
+    return {
+      peerId: this.#peerId,
+      online: this.#isOnline,
+      ...(this.#worker === undefined ? {} : { worker: this.#worker }),
+      ...(this.#offline === undefined ? {} : { offline: this.#offline }),
+      storage: this.#storage.kind,
+      bytesUsed: used,
+      ...(available === undefined ? {} : { bytesAvailable: available }),
+      speedDown: sum((share) => share.down.speed(now)),
+      speedUp: sum((share) => share.up.speed(now)),
+      bytesDown: sum((share) => share.down.total),
+      bytesUp: sum((share) => share.up.total),
+      connections: this.#network ? this.#machine.call({ t: 'counters' }).ok.connections : 0,
+    };
+  }
+
+  #need(infoHash: string): Share {
+    const share = this.#shares.get(infoHash);
+    if (!share) throw new KollatorError('not-found', 'There is no such share here.');
+    return share;
+  }
+
+  #stateOf(infoHash: string): ShareState | undefined {
+    const share = this.#shares.get(infoHash);
+    return share && this.#state(share);
+  }
+
+  #state(share: Share): ShareState {
+    if (this.#network && share.phase === 'downloading') {
+      const progress = this.#machine.call({ t: 'progress', infoHash: share.infoHash }).ok;
+      if (progress) share.note(progress, performance.now());
+    }
+    return share.state(this.#shares.connected, performance.now());
+  }
+
+  #announce(state: ShareState): void {
+    this.#tell({ t: 'share', state });
+    this.#watchers.tell(state, this.#shares.get(state.infoHash)?.error?.code);
+    if (state.speedDown > 0 || state.speedUp > 0) this.#tellNetworkSoon();
+  }
+
+  #removed(infoHash: string): void {
+    this.#announcer.forget(infoHash);
+    this.#reader.forget(infoHash);
+    this.#watchers.removed(infoHash);
+    this.#tell({ t: 'removed', infoHash });
+  }
+
+  #tellNetworkSoon(): void {
+    this.#networkTimer ??= setTimeout(() => {
+      this.#networkTimer = undefined;
+      void this.stats().then((stats) => this.#tell({ t: 'network', stats }));
+    }, NETWORK_BETWEEN);
+  }
+}
+
+/** The link of a share, as it is handed on. */
+export function shareLink(
+  machine: Machine,
+  { infoHash, name, fronts, key }: { infoHash: string; name: string | null; fronts: string[]; key: string | null },
+): string {
+  if (fronts.length === 0) return '';
+  const { link } = machine.call({ t: 'shareLink', infoHash, fronts, ...(name ? { name } : {}), ...(key ? { key } : {}) }).ok;
+  return link;
+}
+
+function shareSettings({ concurrentDownloads, concurrentUploads, seedingTime, discoveryInterval }: Settings): ShareSettings {
+  return { concurrentDownloads, concurrentUploads, seedingTime, discoveryInterval };
+}
+
+function randomHex(bytes: number): string {
+  const random = crypto.getRandomValues(new Uint8Array(bytes));
+  return Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
