@@ -1,43 +1,38 @@
 /**
- * The one kind of error this library throws on purpose: words for the user, and a code that programs can rely on. It
- * crosses the border between threads as plain data.
+ * The one error that the library throws on purpose: words for the user, and a code that programs can rely on.
  */
 
 import type { ErrorCode } from './types.ts';
 
-/** Something the user has to know, or can do something about. */
+/** Something went wrong; `message` says what, in words for the user, `code` in one that programs can rely on. */
 export class KollatorError extends Error {
-  override readonly name = 'KollatorError';
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
+    this.name = 'KollatorError';
     this.code = code;
   }
 }
 
-/** An error as it is sent to another thread. */
-export interface PlainError {
-  code: ErrorCode;
-  message: string;
+/** Throws a {@link KollatorError} `aborted` if `signal` says so. */
+export function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw aborted(signal);
 }
 
-/** What of an error is sent to another thread. What is no {@link KollatorError} is a fault of ours: `broken`. */
-export function toPlain(error: unknown): PlainError {
-  if (error instanceof KollatorError) return { code: error.code, message: error.message };
-  if (error instanceof DOMException && error.name === 'AbortError') return { code: 'aborted', message: 'it was called off' };
-  if (error instanceof DOMException && error.name === 'QuotaExceededError') {
-    return { code: 'storage-full', message: 'this browser grants no more room for shares' };
+/** The error of whatever `signal` stopped. */
+export function aborted(signal?: AbortSignal): KollatorError {
+  return new KollatorError('aborted', 'It was stopped before it was done.', { cause: signal?.reason });
+}
+
+/** `bytes` as people write it: `3.2 GB`. */
+export function inWords(bytes: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  let value = bytes;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
   }
-  return { code: 'broken', message: error instanceof Error ? error.message : String(error) };
-}
-
-/** The error that was sent from another thread. */
-export function fromPlain(error: PlainError): KollatorError {
-  return new KollatorError(error.code, error.message);
-}
-
-/** What an operation throws once its signal is aborted. */
-export function aborted(): KollatorError {
-  return new KollatorError('aborted', 'it was called off');
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
