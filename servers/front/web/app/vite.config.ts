@@ -40,9 +40,10 @@ function font(): Plugin {
   };
 }
 
-export default defineConfig(({ mode, command }) => {
-  const imagined = mode === 'preview' || command === 'serve';
-  const fronts = 'http://127.0.0.1:8080';
+export default defineConfig(({ mode, command, isPreview }) => {
+  const imagined = mode === 'preview' || (command === 'serve' && isPreview !== true);
+  // What a front answers besides the page, when the real page is previewed beside a testbed.
+  const front = { target: process.env.KOLLATOR_FRONT ?? 'http://127.0.0.1:8080', ws: true };
   return {
     plugins: [svelte(), font()],
     resolve: imagined ? { alias: { '@kollator/client': here('fake/kollator.ts') } } : {},
@@ -54,6 +55,9 @@ export default defineConfig(({ mode, command }) => {
       assetsInlineLimit: 0,
     },
     worker: { format: 'es' },
-    preview: { headers: { 'Content-Security-Policy': POLICY }, proxy: imagined ? {} : { '/bootstrap': fronts, '/signaling': { target: fronts, ws: true } } },
+    preview: {
+      headers: { 'Content-Security-Policy': POLICY },
+      proxy: imagined ? {} : { '/bootstrap': front, '/signaling': front, '/relay': front },
+    },
   };
 });
