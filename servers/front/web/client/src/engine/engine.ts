@@ -11,13 +11,15 @@ import type { RtcCommand, RtcEvent } from '../rtc/messages.ts';
 import { openStorage, type Storage } from '../storage/index.ts';
 import type { ChunkMap, ShareState, Source, Stats, UploadItem } from '../types.ts';
 import { Announcer } from './announcer.ts';
+import { shareLink } from './link-of.ts';
 import { Network } from './network.ts';
 import { prepareUpload } from './prepare-upload.ts';
 import type { FromEngine, Part, Settings } from './protocol.ts';
 import { openMetainfo } from './readable.ts';
 import { Reader } from './reader.ts';
-import type { Share } from './share.ts';
+import { Share } from './share.ts';
 import { type Kept, type ShareSettings, Shares } from './shares.ts';
+import { Connected } from './sources.ts';
 import { Turns } from './turns.ts';
 import { Watchers } from './watchers.ts';
 
@@ -161,8 +163,19 @@ export class Engine {
     try {
       checkAborted(signal);
       const { fronts, chunkSize } = this.#settings;
-      const record = await prepareUpload(items, options, { fronts, chunkSize, storage: this.#storage, machine: this.#machine, signal, note });
-      return this.#state(this.#shares.addUpload(record));
+      const tellProgress = (done: number, total: number): void => note(preparing(items, options.name, done, total));
+      tellProgress(0, items.reduce((sum, { file }) => sum + file.size, 0));
+      const made = await prepareUpload(items, {
+        ...options,
+        fronts,
+        chunkSize,
+        storage: this.#storage,
+        machine: this.#machine,
+        isKnown: (infoHash) => this.#shares.get(infoHash) !== undefined,
+        onProgress: tellProgress,
+        signal,
+      });
+      return this.#state(typeof made === 'string' ? this.#need(made) : this.#shares.addUpload(made));
     } finally {
       this.#preparing.done(turn);
     }
@@ -308,14 +321,14 @@ export class Engine {
   }
 }
 
-/** The link of a share, as it is handed on. */
-export function shareLink(
-  machine: Machine,
-  { infoHash, name, fronts, key }: { infoHash: string; name: string | null; fronts: string[]; key: string | null },
-): string {
-  if (fronts.length === 0) return '';
-  const { link } = machine.call({ t: 'shareLink', infoHash, fronts, ...(name ? { name } : {}), ...(key ? { key } : {}) }).ok;
-  return link;
+/** How a share looks while it is being made. It has no info hash yet. */
+function preparing(items: UploadItem[], name: string | undefined, done: number, total: number): ShareState {
+  const first = items[0]?.path ?? items[0]?.file.name ?? '';
+  const record = { infoHash: '', link: '', addedAt: Date.now(), seeding: true, bytesStored: 0 };
+  const share = new Share({ ...record, role: 'sent', phase: 'preparing', name: name ?? first.split('/')[0] ?? '' });
+  share.bytesPrepared = done;
+  share.bytesToPrepare = total;
+  return share.state(new Connected(), performance.now());
 }
 
 function shareSettings({ concurrentDownloads, concurrentUploads, seedingTime, discoveryInterval }: Settings): ShareSettings {
