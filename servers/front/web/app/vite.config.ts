@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 import { svelte } from '@sveltejs/vite-plugin-svelte';
-import { defineConfig, type Plugin } from 'vite';
+import { build, defineConfig, type Plugin } from 'vite';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -40,12 +40,38 @@ function font(): Plugin {
   };
 }
 
+/**
+ * The service worker, whole in one file at the root: its address decides which pages it serves, and browsers compare
+ * that file to tell whether there is a new one.
+ */
+function serviceWorker(): Plugin {
+  return {
+    name: 'kollator-service-worker',
+    apply: 'build',
+    async generateBundle() {
+      const built = await build({
+        configFile: false,
+        logLevel: 'warn',
+        publicDir: false,
+        build: {
+          write: false,
+          target: 'es2022',
+          lib: { entry: here('../client/src/service-worker.ts'), formats: ['iife'], name: 'kollator', fileName: 'sw' },
+        },
+      });
+      const [chunk] = (Array.isArray(built) ? built : [built]).flatMap((each) => ('output' in each ? each.output : []));
+      if (chunk?.type !== 'chunk') throw new Error('the service worker was not built');
+      this.emitFile({ type: 'asset', fileName: 'sw.js', source: chunk.code });
+    },
+  };
+}
+
 export default defineConfig(({ mode, command, isPreview }) => {
   const imagined = mode === 'preview' || (command === 'serve' && isPreview !== true);
   // What a front answers besides the page, when the real page is previewed beside a testbed.
   const front = { target: process.env.KOLLATOR_FRONT ?? 'http://127.0.0.1:8080', ws: true };
   return {
-    plugins: [svelte(), font()],
+    plugins: [svelte(), font(), ...(imagined ? [] : [serviceWorker()])],
     resolve: imagined ? { alias: { '@kollator/client': here('fake/kollator.ts') } } : {},
     build: {
       outDir: imagined ? '../node_modules/.kollator-preview' : '../dist',

@@ -207,6 +207,10 @@ export class Kollator implements Network {
     return `/_share/${infoHash}/${file}${options.download === true ? '?download' : ''}`;
   }
 
+  stream(): ReadableStream<Uint8Array> {
+    return new Blob(['imagined']).stream();
+  }
+
   on<Kind extends keyof KollatorEvents>(event: Kind, listener: (detail: KollatorEvents[Kind]) => void): () => void {
     const listeners = this.#listeners.get(event) ?? new Set();
     this.#listeners.set(event, listeners.add(listener as (detail: never) => void));

@@ -34,6 +34,9 @@ export class Session {
   /** What kept the network from starting. */
   broken = $state.raw<Failure | undefined>(undefined);
 
+  /** Whether files have addresses here, to be played and saved from. */
+  served = $state(false);
+
   readonly network: Network;
   #draft = 0;
 

@@ -11,6 +11,7 @@ import type {
   KollatorOptions,
   ShareState,
   Stats,
+  StreamOptions,
   UploadItem,
   UploadOptions,
 } from '@kollator/client';
@@ -30,6 +31,8 @@ export interface Network {
   chunkMap(infoHash: string): Promise<ChunkMap>;
   /** Where a file can be played from, or saved from with `download`, also while it is coming in. */
   fileUrl(infoHash: string, file: number, options?: { download?: boolean }): string;
+  /** A file's bytes in order, also while it is coming in. */
+  stream(infoHash: string, options?: StreamOptions): ReadableStream<Uint8Array>;
   on<Kind extends keyof KollatorEvents>(event: Kind, listener: (detail: KollatorEvents[Kind]) => void): () => void;
 }
 
