@@ -1,0 +1,78 @@
+/**
+ * Getting files out of the browser's own storage: a whole folder where the browser can write one, and single files
+ * where no service worker is allowed (plain HTTP, some private windows). Names come from whoever made the share:
+ * they are checked again before they become folders on this device.
+ */
+
+import type { StreamOptions } from '@kollator/client';
+
+/** The part of the network that saving needs. */
+export interface Streams {
+  stream(infoHash: string, options: StreamOptions): ReadableStream<Uint8Array>;
+}
+
+/** The part of a folder on this device that saving needs. */
+export interface Folder {
+  getDirectoryHandle(name: string, options: { create: true }): Promise<Folder>;
+  getFileHandle(name: string, options: { create: true }): Promise<{ createWritable(): Promise<WritableStream> }>;
+}
+
+interface Picker {
+  showDirectoryPicker?: (options: { mode: 'readwrite' }) => Promise<Folder>;
+}
+
+/** Whether this browser can write a folder. */
+export function savesFolders(): boolean {
+  return typeof (globalThis as Picker).showDirectoryPicker === 'function';
+}
+
+/** Asks for a folder to write to; nothing if the user thinks better of it. */
+export async function pickFolder(): Promise<Folder | undefined> {
+  try {
+    return await (globalThis as Picker).showDirectoryPicker?.({ mode: 'readwrite' });
+  } catch (thrown) {
+    if (thrown instanceof DOMException && thrown.name === 'AbortError') return undefined;
+    throw thrown;
+  }
+}
+
+/** The components of a path, or an error if one of them could lead elsewhere. */
+export function components(path: string): string[] {
+  const parts = path.split('/');
+  for (const part of parts) {
+    if (part === '' || part === '.' || part === '..' || /[\\\0]/.test(part)) throw new RangeError(`“${path}” is no safe name for a file`);
+  }
+  return parts;
+}
+
+/** Writes every file of a share below `folder`, one after the other, waiting for what is still coming. */
+export async function saveInto(
+  folder: Folder,
+  share: { infoHash: string; name: string; files: Array<{ index: number; path: string }> },
+  from: Streams,
+  onFile: (done: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const paths = share.files.map(({ path }) => components(path));
+  const root = await folder.getDirectoryHandle(components(share.name).join(' '), { create: true });
+  for (const [at, { index }] of share.files.entries()) {
+    const path = paths[at] ?? [];
+    let into = root;
+    for (const name of path.slice(0, -1)) into = await into.getDirectoryHandle(name, { create: true });
+    const file = await into.getFileHandle(path.at(-1) ?? '', { create: true });
+    await from.stream(share.infoHash, { file: index, signal }).pipeTo(await file.createWritable(), { signal });
+    onFile(at + 1);
+  }
+}
+
+/** Saves one file by way of memory, where it cannot be streamed to the disk. */
+export async function saveThroughMemory(infoHash: string, file: number, name: string, from: Streams): Promise<void> {
+  const blob = await new Response(from.stream(infoHash, { file })).blob();
+  const url = URL.createObjectURL(blob);
+  const link = document.createElement('a');
+  link.href = url;
+  link.download = name;
+  link.click();
+  // The browser has to have begun to read it.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
