@@ -1,0 +1,18 @@
+/** Runs all tests, or those whose names the first argument (a regular expression) is found in. */
+
+import { Network } from './network.ts';
+import { runTests } from './suite.ts';
+import * as channel from './tests/channel.ts';
+
+const { KOLLATOR_BIN: bin, KOLLATOR_ARTEFACTS: artefacts } = process.env;
+if (!bin || !artefacts) throw new Error('run.sh starts this');
+const network = new Network(bin);
+let good = false;
+try {
+  network.start();
+  good = await runTests({ ...channel }, new RegExp(process.argv[2] ?? ''), network, artefacts);
+  if (!good) console.log(network.logs());
+} finally {
+  network.remove();
+}
+process.exit(good ? 0 : 1);
