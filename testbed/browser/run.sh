@@ -12,13 +12,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 HERE=$ROOT/testbed/browser
 
-install_missing chromium chromium firefox-esr firefox-esr ffmpeg ffmpeg npm npm ip iproute2 unshare util-linux curl curl
+install_missing chromium chromium firefox-esr firefox-esr ffmpeg ffmpeg ps procps ip iproute2 unshare util-linux curl curl
 build_missing
-if ! cmp -s "$HERE/package-lock.json" "$HERE/node_modules/.installed"; then
-    say "installing what package-lock.json names into testbed/browser/node_modules"
-    (cd "$HERE" && npm ci --no-audit --no-fund --loglevel=error)
-    cp "$HERE/package-lock.json" "$HERE/node_modules/.installed"
-fi
+install_node_modules "$HERE"
 NODE=$HERE/node_modules/.bin/node
 "$NODE" "$HERE/node_modules/typescript/bin/tsc" --noEmit --project "$HERE"
 
