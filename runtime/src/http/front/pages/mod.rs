@@ -28,7 +28,7 @@ const APP_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eva
     img-src 'self' blob: data:; media-src 'self' blob:; font-src 'self'; \
     connect-src 'self' http: https: ws: wss: blob:; worker-src 'self'; manifest-src 'self'; frame-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
-    trusted-types kollator svelte-trusted-html";
+    trusted-types default kollator svelte-trusted-html";
 /// What this front's own pages may do: look as they do.
 const NOTICE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
