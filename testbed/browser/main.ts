@@ -3,6 +3,8 @@
 import { Network } from './network.ts';
 import { runTests } from './suite.ts';
 import * as channel from './tests/channel.ts';
+import * as sharing from './tests/sharing.ts';
+import * as trouble from './tests/trouble.ts';
 
 const { KOLLATOR_BIN: bin, KOLLATOR_ARTEFACTS: artefacts } = process.env;
 if (!bin || !artefacts) throw new Error('run.sh starts this');
@@ -10,7 +12,7 @@ const network = new Network(bin);
 let good = false;
 try {
   network.start();
-  good = await runTests({ ...channel }, new RegExp(process.argv[2] ?? ''), network, artefacts);
+  good = await runTests({ ...channel, ...sharing, ...trouble }, new RegExp(process.argv[2] ?? ''), network, artefacts);
   if (!good) console.log(network.logs());
 } finally {
   network.remove();

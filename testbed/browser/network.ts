@@ -4,7 +4,7 @@
  */
 
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -104,7 +104,3 @@ export class Network {
   }
 }
 
-/** Whether two files hold the same. */
-export function same(one: string, other: string): boolean {
-  return readFileSync(one).equals(readFileSync(other));
-}

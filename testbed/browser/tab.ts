@@ -85,16 +85,24 @@ export class Browser {
 
   /** Waits for a saved file to be whole; its path. */
   async savedFile(name: string, length: number, seconds = 120): Promise<string> {
-    const path = join(this.saved, name);
+    return join(await this.savedFiles({ [name]: length }, seconds), name);
+  }
+
+  /** Waits until exactly these files, given with their lengths, are saved; the folder that they are in. */
+  async savedFiles(lengths: Record<string, number>, seconds = 120): Promise<string> {
+    const there = () => readdirSync(this.saved).map((name) => [name, statSync(join(this.saved, name)).size] as const);
     await until(
-      `${this.name} saves ${name}`,
+      `${this.name} saves ${Object.keys(lengths).join(', ')}`,
       // Each browser has its own name for a file that is not all there.
-      () => readdirSync(this.saved).length === 1 && statSync(path, { throwIfNoEntry: false })?.size === length,
+      () => {
+        const files = there();
+        return files.length === Object.keys(lengths).length && files.every(([name, size]) => lengths[name] === size);
+      },
       seconds,
     ).catch((error: unknown) => {
-      throw new Error(`${error}; there is: ${readdirSync(this.saved).join(', ') || 'nothing'}`);
+      throw new Error(`${error}; there is: ${there().join('; ') || 'nothing'}`);
     });
-    return path;
+    return this.saved;
   }
 }
 
