@@ -3,7 +3,9 @@
 import { Network } from './network.ts';
 import { runTests } from './suite.ts';
 import * as channel from './tests/channel.ts';
+import * as media from './tests/media.ts';
 import * as sharing from './tests/sharing.ts';
+import * as swarm from './tests/swarm.ts';
 import * as trouble from './tests/trouble.ts';
 
 const { KOLLATOR_BIN: bin, KOLLATOR_ARTEFACTS: artefacts } = process.env;
@@ -12,8 +14,8 @@ const network = new Network(bin);
 let good = false;
 try {
   network.start();
-  good = await runTests({ ...channel, ...sharing, ...trouble }, new RegExp(process.argv[2] ?? ''), network, artefacts);
-  if (!good) console.log(network.logs());
+  good = await runTests({ ...channel, ...sharing, ...swarm, ...media, ...trouble }, new RegExp(process.argv[2] ?? ''), network, artefacts);
+  if (!good) network.keepLogs(artefacts);
 } finally {
   network.remove();
 }

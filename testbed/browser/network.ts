@@ -4,7 +4,7 @@
  */
 
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -64,10 +64,10 @@ export class Network {
     if (done.status !== 0) throw new Error(`${name}: exit ${done.status}: ${done.stdout}${done.stderr}`);
   }
 
-  /** The last lines of every part's log. */
-  logs(): string {
-    const tail = spawnSync('sh', ['-c', 'tail -n 15 logs/*.log'], { cwd: join(this.dir, 'run'), encoding: 'utf8' });
-    return tail.stdout;
+  /** Copies every part's log to `folder`. */
+  keepLogs(folder: string): void {
+    cpSync(join(this.dir, 'run/logs'), join(folder, 'logs'), { recursive: true });
+    console.log(`the logs of fronts and workers are in ${join(folder, 'logs')}`);
   }
 
   /** The folder of everything that workers and S3 store. */
