@@ -19,6 +19,8 @@ S3_URL=${KOLLATOR_S3_URL:-http://127.0.0.1:$S3_PORT}
 TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
 case $TARGET_DIR in /*) ;; *) TARGET_DIR=$ROOT/$TARGET_DIR ;; esac
 BIN=$TARGET_DIR/release
+# What the front serves as its page.
+WEB_DIST=$ROOT/servers/front/web/dist
 BINARIES=(kollator-s3 kollator-dht kollator-front kollator-worker kollator)
 
 say() { printf '%s\n' "$*"; }
@@ -156,11 +158,16 @@ round_trip() {
     cmp "$dir/sample.bin" "$dir/received.bin"
 }
 
-# Builds the binaries that are missing.
+# Builds the web app and the binaries, those that are missing. KOLLATOR_WEB=0 leaves the app out.
 build_missing() {
-    local missing=() binary packages=()
+    local missing=() binary packages=() stale=
+    if [[ ${KOLLATOR_WEB:-1} != 0 && ! -s $WEB_DIST/index.html ]]; then
+        CARGO_TARGET_DIR=$TARGET_DIR "$ROOT/servers/front/web/build.sh"
+        # One that is there was built without.
+        stale=kollator-front
+    fi
     for binary in "${BINARIES[@]}"; do
-        [[ -x $BIN/$binary ]] || missing+=("$binary")
+        [[ -x $BIN/$binary && $binary != "$stale" ]] || missing+=("$binary")
     done
     ((${#missing[@]})) || return 0
     command -v cargo >/dev/null || die "cargo is needed to build ${missing[*]}: see https://rustup.rs"
@@ -183,6 +190,17 @@ install_missing() {
         shift 2
     done
     ((${#packages[@]} == 0)) || install_packages "${packages[@]}"
+}
+
+# Installs what DIR/package-lock.json names, if DIR has something else. Its package `node` brings a Node.js that is new
+# enough for everything else; npm itself is content with an older one.
+install_node_modules() {
+    local dir=$1
+    cmp -s "$dir/package-lock.json" "$dir/node_modules/.kollator-installed" && return
+    install_missing npm npm
+    say "installing what ${dir#"$ROOT/"}/package-lock.json names into its node_modules"
+    (cd "$dir" && npm ci --no-audit --no-fund --loglevel=error)
+    cp "$dir/package-lock.json" "$dir/node_modules/.kollator-installed"
 }
 
 install_packages() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts a whole Kollator network on this machine and shows that it works: three fronts, three workers, an
-# S3-compatible server and a DHT of a few nodes, on 127.0.0.1. Builds what is missing. Started twice, it says that the network runs; a part
-# that has ended is started again.
+# S3-compatible server and a DHT of a few nodes, on 127.0.0.1. Builds what is missing, the web app too (KOLLATOR_WEB=0
+# leaves it out). Started twice, it says that the network runs; a part that has ended is started again.
 #
 # KOLLATOR_TESTBED_DIR (default ./run) and KOLLATOR_BASE_PORT (default 8080) move it: front N listens at
 # base + N - 1, worker N at base + 100 + N, S3 at base + 200, the DHT at UDP port base + 300, worker N in it at
@@ -100,6 +100,7 @@ say "all parts are up; sharing a sample of 8 MiB with one peer and getting it wi
 round_trip "$RUN_DIR/sample" $((8 * 1024 * 1024)) || die "the sample did not arrive; see $RUN_DIR/logs"
 say "the sample arrived as it was sent"
 say
+[[ ! -s $WEB_DIST/index.html ]] || say "web app    http://127.0.0.1:$(front_port 1)"
 for n in $(seq "$FRONTS"); do say "front-$n    http://127.0.0.1:$(front_port "$n")"; done
 for n in $(seq "$WORKERS"); do say "worker-$n   http://127.0.0.1:$(worker_port "$n")/stats"; done
 say "S3         $S3_URL"

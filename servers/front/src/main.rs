@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use kollator_core::node::front::{Budget, Front, FrontConfig};
 use kollator_runtime::blocking::Blocking;
-use kollator_runtime::http::front::{Surroundings, serve, system_clock};
+use kollator_runtime::http::front::{Pages, Surroundings, serve, system_clock};
 use kollator_runtime::net::{Net, TokioNet};
 use kollator_runtime::state::State;
 use kollator_servers::{Signals, raise_open_files};
@@ -20,6 +20,9 @@ use tracing::info;
 
 use self::cluster::Cluster;
 use self::settings::Settings;
+
+/// The web app's files, each by its path; none if it was not built before this program.
+static APP: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/app.rs"));
 
 fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
@@ -35,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         region = settings.cluster.region,
         sqlite_path = %settings.cluster.sqlite_path.display(),
         worker_health_timeout = ?settings.cluster.worker_health_timeout(),
+        app_files = APP.len(),
         sync_interval = ?settings.cluster.sync_interval(),
         "starting"
     );
@@ -63,8 +67,17 @@ async fn run(start: Start) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot keep anything in {} (--sqlite-path)", sqlite_path.display()))?;
     let key = config.key.clone();
-    let around =
-        Surroundings { net: TokioNet, key, roster, urls, state: Some(state), unix_ms: system_clock, requests };
+    let pages = Pages::new(APP);
+    let around = Surroundings {
+        net: TokioNet,
+        key,
+        roster,
+        urls,
+        state: Some(state),
+        unix_ms: system_clock,
+        requests,
+        pages,
+    };
     let front = Front::recovered(config, recovered);
     serve(listener, front, around, signals.stop()).await.context("the listener failed")?;
     info!("front down");

@@ -64,8 +64,8 @@ pub(crate) struct Settings {
     )]
     pub(crate) max_connections_per_ip: u32,
 
-    /// HTTP requests that one IPv4 address or IPv6 /64 may make in a second, WebSockets' first ones included; five
-    /// seconds' worth at once
+    /// HTTP requests that one IPv4 address or IPv6 /64 may make in a second, WebSockets' first ones included, those for
+    /// the web app's files not; five seconds' worth at once
     #[arg(
         long,
         env = "RATE_LIMIT_RPS",

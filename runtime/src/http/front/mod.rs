@@ -1,10 +1,11 @@
-//! A front's HTTP server: pages about it, `POST /bootstrap`, and the WebSocket `/signaling`. The front's machine
+//! A front's HTTP server: the web app, pages about the front, `POST /bootstrap`, and the WebSocket `/signaling`. The front's machine
 //! runs in a task of its own; everything here only brings it what came in and carries out what it says.
 
 mod events;
 mod host;
 mod metrics;
 mod outbox;
+mod pages;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -21,9 +22,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use axum::extract::{ConnectInfo, State as AxumState, WebSocketUpgrade};
+use axum::handler::Handler as _;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::{Listener, ListenerExt};
 use axum::{Json, Router};
@@ -41,6 +43,7 @@ use self::events::{Events, Watching};
 use self::host::{FrontHost, Kept};
 use self::metrics::Counted;
 use self::outbox::Outbox;
+pub use self::pages::Pages;
 use self::upgrade::Upgrade;
 use crate::driver::{self, Handle};
 use crate::event::Stopped;
@@ -82,6 +85,8 @@ pub struct Surroundings<N> {
     pub unix_ms: fn() -> u64,
     /// HTTP requests that one IPv4 address or IPv6 /64 may make.
     pub requests: Budget,
+    /// The web app.
+    pub pages: Pages,
 }
 
 impl<N> Surroundings<N> {
@@ -92,7 +97,16 @@ impl<N> Surroundings<N> {
     #[must_use]
     pub fn alone(net: N, key: SharedKey, unix_ms: fn() -> u64) -> Self {
         let roster = Roster::new("front-1", vec!["front-1".to_owned()]).expect("one legal name");
-        Self { net, key, roster, urls: BTreeMap::new(), state: None, unix_ms, requests: REQUESTS }
+        Self {
+            net,
+            key,
+            roster,
+            urls: BTreeMap::new(),
+            state: None,
+            unix_ms,
+            requests: REQUESTS,
+            pages: Pages::default(),
+        }
     }
 }
 
@@ -114,7 +128,7 @@ where
     L: Listener<Addr = SocketAddr>,
     N: Net,
 {
-    let Surroundings { net, key, roster, urls, state, unix_ms, requests } = surroundings;
+    let Surroundings { net, key, roster, urls, state, unix_ms, requests, pages } = surroundings;
     info!(addr = %listener.local_addr()?, front = roster.own_name(), "front listening");
     let (handle, mailbox) = driver::mailbox();
     let sockets = Sockets::default();
@@ -147,6 +161,8 @@ where
         sockets,
         acceptor: acceptor.clone(),
         requests: Arc::new(RequestLimit::new(requests)),
+        page_requests: Arc::new(RequestLimit::new(REQUESTS)),
+        pages,
         state_lost,
         watching,
         next: AtomicU64::new(0),
@@ -197,6 +213,10 @@ struct Shared {
     sockets: Sockets,
     acceptor: Arc<Acceptor>,
     requests: Arc<RequestLimit>,
+    /// Apart from the others, and not for the operator to set: however little the rest may be asked, whoever follows a
+    /// link gets the whole app.
+    page_requests: Arc<RequestLimit>,
+    pages: Pages,
     /// What the last run kept was damaged.
     state_lost: bool,
     watching: Watching,
@@ -240,8 +260,8 @@ impl Hasher for ByNumber {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
+    let page = pages::answer.layer(from_fn_with_state(shared.page_requests.clone(), limit::limit));
     Router::new()
-        .route("/", get(|| async { Html(include_str!("landing.html")) }))
         .route("/health", get(health))
         .route("/workers", get(workers))
         .route("/bootstrap", post(bootstrap))
@@ -249,7 +269,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/signaling", get(signaling))
         .route("/ws", get(watch))
         .route(sync::PATH, get(worker_sync))
-        .layer(from_fn_with_state(shared.requests.clone(), limit::limit))
+        .route_layer(from_fn_with_state(shared.requests.clone(), limit::limit))
+        .fallback_service(page.with_state(shared.pages.clone()))
         .with_state(shared)
 }
 
@@ -290,7 +311,7 @@ async fn bootstrap(
 async fn show_metrics(AxumState(shared): App) -> Result<Response, Stopping> {
     let status = shared.handle.query(|front| front.status()).await?;
     let counted = Counted {
-        requests_refused: shared.requests.refused(),
+        requests_refused: shared.requests.refused() + shared.page_requests.refused(),
         fronts_refused: shared.acceptor.refused(),
         state_lost: shared.state_lost,
     };

@@ -184,9 +184,12 @@ async fn who_asks_too_often_is_told_to_wait_and_nobody_else_is() {
     for _ in 1..burst {
         assert_eq!(server.get("/health").await.0, 200);
     }
-    for path in ["/health", "/nothing", "/worker-sync", "/ws", "/signaling"] {
+    for path in ["/health", "/bootstrap", "/worker-sync", "/ws", "/signaling"] {
         assert_eq!(server.get(path).await, (429, "too many requests from your address\n".to_owned()));
     }
+    // The app's files are counted apart.
+    assert_eq!(server.get("/").await.0, 200);
+    assert_eq!(server.get("/nothing").await.0, 404);
     // What is open goes on.
     client.say(&ToFront::Ping {}).await;
     assert_eq!(client.hear().await, FromFront::Pong {});
@@ -198,6 +201,30 @@ async fn who_asks_too_often_is_told_to_wait_and_nobody_else_is() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\nkollator_front_requests_refused_total 5\n"));
+}
+
+#[tokio::test]
+async fn the_app_is_served_until_an_address_asks_too_often_even_for_that() {
+    let pages = Pages::new(&[("index.html", b"<!doctype html>the app"), ("assets/app-1a2b.js", b"run()")]);
+    let server = Server::with(Surroundings { pages, ..Surroundings::alone(TokioNet, key(), system_clock) }).await;
+    assert_eq!(server.get("/").await, (200, "<!doctype html>the app".to_owned()));
+    assert_eq!(server.get("/assets/app-1a2b.js?x=1").await, (200, "run()".to_owned()));
+    assert_eq!(server.get("/_share/0/film.webm").await.0, 404);
+    let mut stream = TcpStream::connect(server.addr).await.expect("listening");
+    stream.write_all(b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("open");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.contains("\r\ncontent-length: 22\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+
+    let mut served = 0;
+    while server.get("/").await.0 == 200 {
+        served += 1;
+        assert!(served < 20 * REQUESTS.burst, "an address may take pages without end");
+    }
+    assert!(served > REQUESTS.burst / 2, "{served}");
+    // What the app asks next is answered.
+    assert_eq!(server.get("/health").await.0, 200);
+    assert_eq!(server.metric("requests_refused_total").await, 1);
 }
 
 #[tokio::test]
