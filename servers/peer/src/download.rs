@@ -224,7 +224,8 @@ impl Show {
                 self.say(&format!("the front says: {message}"));
                 Ok(())
             }
-            PeerEvent::Stored { .. }
+            PeerEvent::Gained { .. }
+            | PeerEvent::Stored { .. }
             | PeerEvent::Safe { .. }
             | PeerEvent::Completed { .. }
             | PeerEvent::Failed { .. } => Ok(()),

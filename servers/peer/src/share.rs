@@ -96,6 +96,7 @@ async fn until_stored(
             PeerEvent::SourceUp { .. }
             | PeerEvent::SourceDown { .. }
             | PeerEvent::Metainfo { .. }
+            | PeerEvent::Gained { .. }
             | PeerEvent::Completed { .. } => {}
         }
     }
