@@ -41,6 +41,7 @@
 //! | `wake` | | |
 //! | `download` | `infoHash`, `sequential` | the `.ko`, if it is at hand |
 //! | `share` | `upload` | the `.ko` |
+//! | `seek` | `infoHash`, `file` and `offset`: what the user waits for comes first; without them, nothing does | |
 //! | `addWorkers` | `infoHash`, `workers` (URLs) | |
 //! | `stop` | `infoHash` | |
 //! | `shutdown` | | |
@@ -89,7 +90,7 @@
 //! | `event` | `event` | of `metainfo`: the `.ko` |
 //!
 //! `event.kind` is `online` (`worker`), `offline` (`reason`), `metainfo` (the fields of `diskPrepare`), `frontComplained`
-//! (`message`), `sourceUp` (`source`, `sourceKind`), `sourceDown` (`source`, `reason`), `blamed` (`source`, `offence`),
+//! (`message`), `gained` (`infoHash`, `places`, `length`, `source`, `sourceKind`: `null` if it was on disk), `sourceUp` (`source`, `sourceKind`), `sourceDown` (`source`, `reason`), `blamed` (`source`, `offence`),
 //! `stored` (`infoHash`, `bytes`), `safe` (`infoHash`, `http`), `completed` (`infoHash`, `totals`) or `failed` (`infoHash`,
 //! `reason`). `totals` is `{bytesTotal, from: {disk, worker, peer, http}}`.
 //!
