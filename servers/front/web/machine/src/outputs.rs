@@ -10,6 +10,9 @@ use kollator_core::rtc::RtcCommand;
 use kollator_core::wire::signal::IceServer;
 use serde::Serialize;
 
+/// Most room that is kept from one output to the next: a `.ko` may be much longer than all else.
+const MAX_KEPT: usize = 1 << 20;
+
 /// A header; the crate's documentation says what each is.
 #[derive(Debug, Serialize)]
 #[serde(tag = "t", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -226,6 +229,7 @@ const fn kind_name(kind: SourceKind) -> &'static str {
 /// Writes one output over whatever `out` holds: the header's length, the header, the payload.
 pub(crate) fn write(out: &mut Vec<u8>, header: &impl Serialize, payload: &[u8]) {
     out.clear();
+    out.shrink_to(MAX_KEPT);
     out.extend_from_slice(&[0; 4]);
     serde_json::to_writer(&mut *out, header)
         .expect("a Vec takes all that is written to it, and every key is text");
