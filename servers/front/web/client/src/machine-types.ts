@@ -23,13 +23,17 @@ export interface MachineConfig {
   maxSwarmDials?: number;
   /** Most bytes that a download holds in memory or has asked for (24 MiB). */
   maxBuffered?: number;
+  /** Most bytes a second to send, 0: no limit (0). */
+  uploadLimit?: number;
+  /** Most bytes a second to ask for, 0: no limit (0). */
+  downloadLimit?: number;
 }
 
 /** Where bytes of a share belong. */
 export interface Place {
   /** Index into the share's files. */
   file: number;
-  /** First byte in that file, a multiple of 16 KiB. */
+  /** First byte in that file; but for `seek`, a multiple of 16 KiB. */
   offset: number;
 }
 
@@ -68,9 +72,15 @@ export type Input =
   | { t: 'download'; infoHash: string; sequential: boolean }
   /** Offer a share that the disk has, and with `upload` bring it to the worker. Payload: its `.ko`. */
   | { t: 'share'; upload: boolean }
+  /** Get first what comes from here on: the user waits for it. Any offset; again as the user moves on. */
+  | ({ t: 'seek'; infoHash: string } & Place)
+  /** Nobody waits for anything in particular. */
+  | { t: 'seek'; infoHash: string }
   /** Ask these workers over HTTP, too. */
   | { t: 'addWorkers'; infoHash: string; workers: string[] }
   | { t: 'stop'; infoHash: string }
+  /** Bytes a second, 0: no limit. */
+  | { t: 'setLimits'; upload: number; download: number }
   /** Leave every swarm, close every connection. The machine does nothing any more after the outputs of this. */
   | { t: 'shutdown' }
   /** The WebSocket is open. */
@@ -112,6 +122,15 @@ export type MachineEvent =
   /** Payload: the `.ko`. */
   | ({ kind: 'metainfo' } & MetainfoInfo)
   | { kind: 'frontComplained'; message: string }
+  /** Verified bytes are written, at each of the places; `source` is `null` if they were on disk. */
+  | {
+      kind: 'gained';
+      infoHash: string;
+      places: Place[];
+      length: number;
+      source: string | null;
+      sourceKind: SourceKind | null;
+    }
   | { kind: 'sourceUp'; source: string; sourceKind: SourceKind }
   | { kind: 'sourceDown'; source: string; reason: string }
   | { kind: 'blamed'; source: string; offence: string }
@@ -134,6 +153,24 @@ export interface Progress extends Totals {
   bytesDone: number;
   /** Connected sources. */
   sources: number;
+}
+
+/** How a connected source of a download stands. */
+export interface SourceStatus {
+  source: string;
+  sourceKind: SourceKind;
+  /** Verified bytes that it gave. */
+  bytes: number;
+  /** Bytes a second of late. */
+  rate: number;
+  /** Bytes asked for and not yet come. */
+  inFlight: number;
+  /** Times that it stalled or turned a request down for a passing reason. */
+  failures: number;
+  /** It owes something and gave nothing for a while. */
+  stalled: boolean;
+  /** It said that it is busy. */
+  paused: boolean;
 }
 
 /** What the machine wants done, from {@link Machine.poll}. */
@@ -223,5 +260,7 @@ export interface Calls {
   unwrapKey: { takes: { wrapped: string }; ok: { key: string } };
   /** `null`: there is no such share. */
   progress: { takes: { infoHash: string }; ok: Progress | null };
+  /** The connected sources of a download. */
+  sources: { takes: { infoHash: string }; ok: SourceStatus[] };
   counters: { takes: object; ok: { connections: number; channels: number; bytesServed: number } };
 }

@@ -11,7 +11,8 @@ import { Machine } from './machine.ts';
 
 const module = new WebAssembly.Module(readFileSync(new URL('../../dist-wasm/kollator_machine.wasm', import.meta.url)));
 const BLOCK = 16 * 1024;
-const PIECE = 4 * BLOCK;
+/** More than a message holds, so that pieces come in parts. */
+const PIECE = 16 * BLOCK;
 
 function load(): Promise<Machine> {
   return Machine.load(module);
@@ -20,6 +21,13 @@ function load(): Promise<Machine> {
 /** Bytes that repeat nothing. */
 function content(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) * 17 + (i >> 16)) & 0xff);
+}
+
+/** Fails unless both are the same bytes. Says where they differ: to show all of them would take all memory. */
+function assertSame(got: Uint8Array | undefined, want: Uint8Array, what = 'the bytes'): void {
+  assert.equal(got?.length, want.length, `the length of ${what}`);
+  const at = want.findIndex((byte, i) => byte !== got?.[i]);
+  assert.equal(at, -1, `${what} differ from byte ${at} on`);
 }
 
 /** The hash of each block, by node. */
@@ -200,7 +208,10 @@ describe('the machine', () => {
       infoHash,
       totals: { bytesTotal: data.length, from: { disk: 0, worker: 0, peer: data.length, http: 0 } },
     });
-    assert.deepEqual(getter.disk.get(infoHash), data);
+    assertSame(getter.disk.get(infoHash), data);
+    const gained = getter.events.filter((event) => event.kind === 'gained');
+    assert.equal(gained.reduce((sum, event) => sum + event.length, 0), data.length);
+    assert.deepEqual(new Set(gained.map((event) => `${event.source} ${event.sourceKind}`)), new Set([`${sharer.id} peer`]));
     const metainfo = getter.events.find((event) => event.kind === 'metainfo');
     assert.deepEqual(metainfo?.files, [{ path: ['film.webm'], length: data.length }]);
     const progress = getter.machine.call({ t: 'progress', infoHash }).ok;
@@ -226,7 +237,46 @@ describe('the machine', () => {
     world.tell(getter, { t: 'download', infoHash, sequential: false }, ko);
     world.run(() => getter.events.some((event) => event.kind === 'completed'));
     const done = getter.events.find((event) => event.kind === 'completed');
+    const found = getter.events.filter((event) => event.kind === 'gained' && event.source === null);
+    assert.equal(found.reduce((sum, event) => sum + (event.kind === 'gained' ? event.length : 0), 0), PIECE);
     assert.deepEqual(done?.totals.from, { disk: PIECE, worker: 0, peer: 2 * PIECE, http: 0 });
+  });
+
+  test('gets first what the user waits for', async () => {
+    const world = new World();
+    const [sharer, getter] = [await world.open('a'), await world.open('b')];
+    const data = content(12 * PIECE);
+    const { infoHash, ko } = makeShare(sharer.machine, 'film.webm', data);
+    sharer.disk.set(infoHash, data);
+    world.tell(sharer, { t: 'share', upload: false }, ko);
+    world.tell(getter, { t: 'download', infoHash, sequential: true });
+    world.tell(getter, { t: 'seek', infoHash, file: 0, offset: 9 * PIECE + 5 });
+    world.run(() => getter.events.some((event) => event.kind === 'gained'));
+    const first = getter.events.find((event) => event.kind === 'gained');
+    assert.deepEqual(first?.places, [{ file: 0, offset: 9 * PIECE }]);
+    world.tell(getter, { t: 'seek', infoHash });
+    world.run(() => getter.events.some((event) => event.kind === 'completed'));
+    assertSame(getter.disk.get(infoHash), data);
+  });
+
+  test('keeps to its limits and says how its sources stand', async () => {
+    const world = new World();
+    const [sharer, getter] = [await world.open('a'), await world.open('b')];
+    const data = content(12 * PIECE);
+    const { infoHash, ko } = makeShare(sharer.machine, 'film.webm', data);
+    sharer.disk.set(infoHash, data);
+    world.tell(sharer, { t: 'share', upload: false }, ko);
+    world.tell(getter, { t: 'setLimits', upload: 0, download: PIECE });
+    world.tell(getter, { t: 'download', infoHash, sequential: true });
+    world.run(() => getter.machine.call({ t: 'sources', infoHash }).ok.some((source) => source.bytes >= 4 * PIECE));
+    const slowly = world.now;
+    assert.ok(slowly > 2500, `${4 * PIECE} bytes at ${PIECE} a second took ${slowly} ms`);
+    const [source] = getter.machine.call({ t: 'sources', infoHash }).ok;
+    assert.deepEqual([source?.source, source?.sourceKind, source?.stalled], [sharer.id, 'peer', false]);
+    world.tell(getter, { t: 'setLimits', upload: 0, download: 0 });
+    world.run(() => getter.events.some((event) => event.kind === 'completed'));
+    assert.ok(world.now - slowly < 1000, 'without a limit the rest comes at once');
+    assertSame(getter.disk.get(infoHash), data);
   });
 
   test('refuses what makes no sense in words, and goes on', async () => {
@@ -250,6 +300,7 @@ describe('the machine', () => {
     refused({ t: 'rtcSent', conn: 0, bytes: -1 }, '', /-1/);
     refused({ t: 'diskHashed', ticket: 5 }, '', /nothing with ticket 5/);
     refused({ t: 'share', upload: true }, 'no bencode', /no \.ko/);
+    refused({ t: 'seek', infoHash: tab.id, file: 1 }, '', /both a file and an offset/);
     refused({ t: 'webData', id: 0 }, '', /payload/);
     assert.throws(() => tab.machine.handle(Number.NaN, { t: 'wake' }), /time must be/);
     assert.throws(() => tab.machine.start({ id: tab.id, seed: '1', fronts: 1 }), /started already/);
@@ -291,7 +342,7 @@ describe('the machine', () => {
     };
     world.run(() => getter.events.some((event) => event.kind === 'completed'));
     assert.ok(hashed > 0);
-    assert.deepEqual(getter.disk.get(infoHash), data);
+    assertSame(getter.disk.get(infoHash), data);
   });
 
   test('hashes blocks as node and crypto.subtle do', async () => {
@@ -299,10 +350,10 @@ describe('the machine', () => {
     for (const length of [0, 1, 55, 56, 64, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 77]) {
       const data = content(length);
       const ours = Buffer.from(machine.call({ t: 'leaves' }, data).payload);
-      assert.deepEqual(ours, leaves(data), `${length} bytes`);
+      assertSame(ours, leaves(data), `hashes of ${length} bytes`);
       if (length > 0 && length <= BLOCK) {
         const subtle = await crypto.subtle.digest('SHA-256', data as Uint8Array<ArrayBuffer>);
-        assert.deepEqual(ours, Buffer.from(subtle));
+        assertSame(ours, new Uint8Array(subtle));
       }
     }
   });
@@ -367,9 +418,9 @@ describe('the machine', () => {
     const subtle = await crypto.subtle.importKey('raw', keys.slice(32), 'AES-GCM', false, ['decrypt']);
     const iv = Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1]);
     const opened = await crypto.subtle.decrypt({ name: 'AES-GCM', iv }, subtle, last);
-    assert.deepEqual(Buffer.from(opened), Buffer.from(plain.subarray(2 * 16_368)));
+    assertSame(new Uint8Array(opened), plain.subarray(2 * 16_368));
     const open = { t: 'openBlocks', key: contentKey, length: plain.length } as const;
-    assert.deepEqual(Buffer.from(machine.call({ ...open, first: 0 }, sealed).payload), Buffer.from(plain));
+    assertSame(machine.call({ ...open, first: 0 }, sealed).payload, plain);
     code(() => machine.call({ ...open, first: 1 }, sealed), 'broken');
     code(() => machine.call({ ...head, first: 0 }, plain.subarray(1)), 'broken');
     code(() => machine.call({ ...head, first: 3 }, plain), 'broken');
@@ -393,7 +444,7 @@ describe('the machine', () => {
       [[['a.txt'], 0], [['b', 'größe.txt'], 40_000]],
     );
     assert.equal(share.ok.name, 'holiday');
-    assert.deepEqual(share.payload.slice(), keys);
+    assertSame(share.payload, keys);
     const other = Buffer.alloc(32, 8).toString('base64url');
     code(() => machine.call({ t: 'openMetainfo', key: other }, ko), 'key-wrong');
     code(() => machine.call({ t: 'openMetainfo', key: 'short' }, ko), 'key-wrong');
@@ -460,6 +511,8 @@ describe('the machine', () => {
       () => [{ t: 'share', upload: random(2) === 0 }, ko],
       () => [{ t: 'addWorkers', infoHash, workers: ['http://w.example', 'ftp://x'].slice(random(2)) }],
       () => [{ t: 'stop', infoHash }],
+      () => [{ t: 'setLimits', upload: random(1e6), download: random(1e6) }],
+      () => [{ t: 'seek', infoHash, ...(random(2) === 0 ? {} : { file: random(2), offset: random(1e15) }) }],
       () => [{ t: ['linkUp', 'linkDown'][random(2)], ...(random(2) === 0 ? {} : { reason: 'x' }) }],
       () => [{ t: 'linkMessage' }, message()],
       () => [{ t: 'linkMessage' }, bytes(random(50))],

@@ -2,8 +2,9 @@
 //! state is the thread's. Nothing here decides anything.
 
 use std::cell::{Cell, RefCell};
-use std::panic;
+use std::panic::{self, PanicHookInfo};
 use std::ptr;
+use std::sync::Once;
 
 use bytes::Bytes;
 
@@ -11,6 +12,8 @@ use crate::Boundary;
 
 /// Most bytes in an input. The largest that makes sense is a `.ko` (32 MiB), or the hashes of what a disk holds.
 const MAX_INPUT: usize = 128 << 20;
+
+static HOOK: Once = Once::new();
 
 thread_local! {
     static BOUNDARY: RefCell<Boundary> = RefCell::default();
@@ -20,14 +23,14 @@ thread_local! {
     static ERROR: RefCell<String> = const { RefCell::new(String::new()) };
     /// Where the host finds what it was last told of.
     static OUTPUT: Cell<*const u8> = const { Cell::new(ptr::null()) };
-    /// What the module died of.
+    /// What the module died of; what a host does to it afterwards does not count.
     static PANIC: Cell<&'static str> = const { Cell::new("") };
 }
 
 /// Room for an input of so many bytes: the host writes there, then gives it to one other export. 0: it is too long.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn reserve(len: usize) -> *mut u8 {
-    panic::set_hook(Box::new(|info| PANIC.set(info.to_string().leak())));
+    HOOK.call_once(|| panic::set_hook(Box::new(keep_message)));
     if len > MAX_INPUT {
         return ptr::null_mut();
     }
@@ -82,6 +85,13 @@ pub(crate) extern "C" fn next_wake() -> f64 {
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn panic_message() -> usize {
     show(PANIC.get().as_bytes())
+}
+
+/// The module can print nothing, so whoever wants to know what it died of asks for it.
+fn keep_message(info: &PanicHookInfo<'_>) {
+    if PANIC.get().is_empty() {
+        PANIC.set(info.to_string().leak());
+    }
 }
 
 /// What the host wrote into the room it reserved, which must have been this long. Copies nothing.

@@ -5,10 +5,13 @@ use kollator_core::id::InfoHash;
 use kollator_core::merkle::BLOCK_LEN;
 use kollator_core::metainfo::Metainfo;
 use kollator_core::node::io::{DiskCommand, LinkCommand, Place};
-use kollator_core::node::peer::{PeerEvent, PeerOutput, Progress, SourceKind, Totals, WebCommand};
+use kollator_core::node::peer::{PeerEvent, PeerOutput, Progress, SourceKind, SourceStatus, Totals, WebCommand};
 use kollator_core::rtc::RtcCommand;
 use kollator_core::wire::signal::IceServer;
 use serde::Serialize;
+
+/// Most room that is kept from one output to the next: a `.ko` may be much longer than all else.
+const MAX_KEPT: usize = 1 << 20;
 
 /// A header; the crate's documentation says what each is.
 #[derive(Debug, Serialize)]
@@ -91,17 +94,51 @@ impl<'a> Info<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Event<'a> {
-    Online { worker: Option<&'a str> },
-    Offline { reason: &'a str },
+    Online {
+        worker: Option<&'a str>,
+    },
+    Offline {
+        reason: &'a str,
+    },
     Metainfo(Info<'a>),
-    FrontComplained { message: &'a str },
-    SourceUp { source: String, source_kind: &'static str },
-    SourceDown { source: String, reason: &'a str },
-    Blamed { source: String, offence: &'a str },
-    Stored { info_hash: InfoHash, bytes: u64 },
-    Safe { info_hash: InfoHash, http: Option<&'a str> },
-    Completed { info_hash: InfoHash, totals: TotalsInfo },
-    Failed { info_hash: InfoHash, reason: &'a str },
+    FrontComplained {
+        message: &'a str,
+    },
+    Gained {
+        info_hash: InfoHash,
+        places: Vec<At>,
+        length: u32,
+        source: Option<String>,
+        source_kind: Option<&'static str>,
+    },
+    SourceUp {
+        source: String,
+        source_kind: &'static str,
+    },
+    SourceDown {
+        source: String,
+        reason: &'a str,
+    },
+    Blamed {
+        source: String,
+        offence: &'a str,
+    },
+    Stored {
+        info_hash: InfoHash,
+        bytes: u64,
+    },
+    Safe {
+        info_hash: InfoHash,
+        http: Option<&'a str>,
+    },
+    Completed {
+        info_hash: InfoHash,
+        totals: TotalsInfo,
+    },
+    Failed {
+        info_hash: InfoHash,
+        reason: &'a str,
+    },
 }
 
 /// Where a share's bytes came from.
@@ -150,6 +187,36 @@ impl ProgressInfo {
     }
 }
 
+/// How a connected source of a download stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SourceInfo {
+    source: String,
+    source_kind: &'static str,
+    bytes: u64,
+    rate: u64,
+    in_flight: u64,
+    failures: u32,
+    stalled: bool,
+    paused: bool,
+}
+
+impl SourceInfo {
+    pub(crate) fn of(status: &SourceStatus) -> Self {
+        let SourceStatus { source, kind, stats } = status;
+        Self {
+            source: source.to_string(),
+            source_kind: kind_name(*kind),
+            bytes: stats.bytes,
+            rate: stats.rate,
+            in_flight: stats.in_flight,
+            failures: stats.failures,
+            stalled: stats.stalled,
+            paused: stats.paused,
+        }
+    }
+}
+
 /// What the types of a page call a kind of source.
 const fn kind_name(kind: SourceKind) -> &'static str {
     match kind {
@@ -162,6 +229,7 @@ const fn kind_name(kind: SourceKind) -> &'static str {
 /// Writes one output over whatever `out` holds: the header's length, the header, the payload.
 pub(crate) fn write(out: &mut Vec<u8>, header: &impl Serialize, payload: &[u8]) {
     out.clear();
+    out.shrink_to(MAX_KEPT);
     out.extend_from_slice(&[0; 4]);
     serde_json::to_writer(&mut *out, header)
         .expect("a Vec takes all that is written to it, and every key is text");
@@ -243,6 +311,13 @@ fn write_event(out: &mut Vec<u8>, event: &PeerEvent) {
             Event::Metainfo(Info::of(metainfo))
         }
         PeerEvent::FrontComplained { message } => Event::FrontComplained { message },
+        PeerEvent::Gained { info_hash, places, length, from } => Event::Gained {
+            info_hash: *info_hash,
+            places: places.iter().map(|place| At { file: place.file, offset: place.offset }).collect(),
+            length: *length,
+            source: from.as_ref().map(|(source, _)| source.to_string()),
+            source_kind: from.as_ref().map(|(_, kind)| kind_name(*kind)),
+        },
         PeerEvent::SourceUp { source, kind } => {
             Event::SourceUp { source: source.to_string(), source_kind: kind_name(*kind) }
         }
