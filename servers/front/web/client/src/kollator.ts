@@ -3,7 +3,7 @@
  * and the peer connections that browsers allow nowhere else; the work is done by the engine, in a worker of its own.
  */
 
-import type { EngineMethods, FromEngine, Settings, ToEngine } from './engine/protocol.ts';
+import type { EngineMethods, FromEngine, Part, Settings, ToEngine } from './engine/protocol.ts';
 import { KollatorError } from './errors.ts';
 import { Caller } from './rpc.ts';
 import { Connections } from './rtc/connections.ts';
@@ -15,6 +15,7 @@ import type {
   ShareState,
   Source,
   Stats,
+  StreamOptions,
   UploadItem,
   UploadOptions,
 } from './types.ts';
@@ -33,6 +34,9 @@ const DEFAULTS: Omit<Settings, 'fronts'> = {
   uploadLimit: 0,
   downloadLimit: 0,
 };
+
+/** Bytes of one reading of a stream. */
+const READ = 512 << 10;
 
 /** Starts the engine's worker. */
 export function startEngine(): Worker {
@@ -88,8 +92,45 @@ export class Kollator {
   /** Gets what a link, magnet link or info hash names. Answers when all of it is here, verified; aborted, it is paused. */
   async download(link: string, options: DownloadOptions = {}): Promise<ShareState> {
     const { onProgress, signal, sequential } = options;
+    const { infoHash } = await this.#add(link, sequential, signal);
+    try {
+      return await this.#ask('settled', [infoHash], signal, onProgress);
+    } catch (error) {
+      if (signal?.aborted) await this.pause(infoHash).catch(() => {});
+      throw error;
+    }
+  }
+
+  /**
+   * A file of a share, from the first byte to the last, while the share is still coming: what is read next is got first.
+   * Begins to get the share if it is not here. The stream can be iterated over, too.
+   */
+  stream(link: string, options: StreamOptions = {}): ReadableStream<Uint8Array> {
+    const { file = 0, start = 0, end, signal } = options;
+    const stopped = new AbortController();
+    const whole = signal ? AbortSignal.any([signal, stopped.signal]) : stopped.signal;
+    let infoHash = '';
+    let [at, until] = [start, 0];
+    return new ReadableStream<Uint8Array>({
+      start: async () => {
+        ({ infoHash } = await this.#add(link, undefined, whole));
+        const { length } = await this.#ask('file', [infoHash, file], whole);
+        until = Math.min(end ?? length, length);
+      },
+      pull: async (controller) => {
+        const length = Math.min(READ, until - at);
+        if (length > 0) controller.enqueue(await this.readPart({ infoHash, file, offset: at, length }, whole));
+        at += Math.max(length, 0);
+        if (at >= until) controller.close();
+      },
+      cancel: () => stopped.abort(),
+    });
+  }
+
+  /** The bytes of a part of a file, at most 4 MiB, once they are here; they are got before others. */
+  async readPart(part: Part, signal?: AbortSignal): Promise<Uint8Array> {
     await this.#open();
-    return this.#ask('download', [link, sequential === undefined ? {} : { sequential }], signal, onProgress);
+    return this.#ask('read', [part], signal);
   }
 
   /** Waits until a share is safe, or complete. Fails if the share does. */
@@ -166,6 +207,11 @@ export class Kollator {
   /** Calls `listener` no more. */
   off<K extends keyof KollatorEvents>(event: K, listener: Listener<K>): void {
     this.#listeners[event].delete(listener);
+  }
+
+  async #add(link: string, sequential?: boolean, signal?: AbortSignal): Promise<ShareState> {
+    await this.#open();
+    return this.#ask('add', [link, sequential === undefined ? {} : { sequential }], signal);
   }
 
   /** Starts the engine, once. */

@@ -11,12 +11,15 @@ import type { RtcCommand, RtcEvent } from '../rtc/messages.ts';
 import { openStorage, type Storage } from '../storage/index.ts';
 import type { ChunkMap, ShareState, Source, Stats, UploadItem } from '../types.ts';
 import { Announcer } from './announcer.ts';
+import { shareLink } from './link-of.ts';
 import { Network } from './network.ts';
 import { prepareUpload } from './prepare-upload.ts';
-import type { FromEngine, Settings } from './protocol.ts';
+import type { FromEngine, Part, Settings } from './protocol.ts';
 import { openMetainfo } from './readable.ts';
-import type { Share } from './share.ts';
+import { Reader } from './reader.ts';
+import { Share } from './share.ts';
 import { type Kept, type ShareSettings, Shares } from './shares.ts';
+import { Connected } from './sources.ts';
 import { Turns } from './turns.ts';
 import { Watchers } from './watchers.ts';
 
@@ -33,6 +36,7 @@ export class Engine {
   readonly #storage: Storage;
   readonly #shares: Shares;
   readonly #announcer: Announcer;
+  readonly #reader: Reader;
   readonly #watchers = new Watchers();
   /** Reading and hashing keeps every core busy: one share at a time. */
   readonly #preparing = new Turns(1);
@@ -63,12 +67,22 @@ export class Engine {
         input: (input, payload) => this.#network?.input(input, payload),
         metainfoInfo: (ko) => this.#machine.call({ t: 'metainfoInfo' }, ko).ok,
         openMetainfo: (key, ko) => openMetainfo(this.#machine, key, ko),
-        changed: (share) => this.#announcer.changed(share.infoHash, share.phase),
+        changed: (share) => {
+          share.news.tell();
+          this.#announcer.changed(share.infoHash, share.phase);
+        },
         removed: (infoHash) => this.#removed(infoHash),
         now: () => Date.now(),
       },
       shareSettings(settings),
     );
+    this.#reader = new Reader({
+      share: (infoHash) => this.#shares.get(infoHash),
+      open: (infoHash) => this.#shares.openForReading(infoHash),
+      contentKeys: ({ record: { key = '', ko } }) => this.#machine.call({ t: 'openMetainfo', key }, ko).payload,
+      seek: () => {},
+      idle: (infoHash) => this.#shares.idle(infoHash),
+    });
   }
 
   /** An engine with the shares that this browser keeps; not connected yet. */
@@ -149,15 +163,26 @@ export class Engine {
     try {
       checkAborted(signal);
       const { fronts, chunkSize } = this.#settings;
-      const record = await prepareUpload(items, options, { fronts, chunkSize, storage: this.#storage, machine: this.#machine, signal, note });
-      return this.#state(this.#shares.addUpload(record));
+      const tellProgress = (done: number, total: number): void => note(preparing(items, options.name, done, total));
+      tellProgress(0, items.reduce((sum, { file }) => sum + file.size, 0));
+      const made = await prepareUpload(items, {
+        ...options,
+        fronts,
+        chunkSize,
+        storage: this.#storage,
+        machine: this.#machine,
+        isKnown: (infoHash) => this.#shares.get(infoHash) !== undefined,
+        onProgress: tellProgress,
+        signal,
+      });
+      return this.#state(typeof made === 'string' ? this.#need(made) : this.#shares.addUpload(made));
     } finally {
       this.#preparing.done(turn);
     }
   }
 
-  /** Gets a share. Answers when all of it is here. Given up, it is paused. */
-  async download(asked: Asked, link: string, { sequential = false }: { sequential?: boolean }): Promise<ShareState> {
+  /** Begins to get a share. */
+  add(link: string, { sequential = false }: { sequential?: boolean }): ShareState {
     const parsed = this.#machine.call({ t: 'parseLink', text: link }).ok;
     const { infoHash } = parsed;
     if (parsed.to !== null && parsed.key === null) {
@@ -176,13 +201,7 @@ export class Engine {
       bytesStored: 0,
       ...(sequential ? { sequential } : {}),
     };
-    const share = this.#shares.addDownload(record);
-    try {
-      return await this.settled(asked, share.infoHash);
-    } catch (error) {
-      if (asked.signal.aborted && this.#shares.get(infoHash) === share) this.#shares.pause(infoHash);
-      throw error;
-    }
+    return this.#state(this.#shares.addDownload(record));
   }
 
   /** Waits until a share is safe or complete. */
@@ -207,6 +226,16 @@ export class Engine {
 
   async delete(infoHash: string): Promise<void> {
     await this.#shares.delete(infoHash);
+  }
+
+  /** A file of a share, once it is known what that holds. */
+  file(infoHash: string, file: number, signal: AbortSignal): Promise<{ path: string; length: number }> {
+    return this.#reader.file(infoHash, file, signal);
+  }
+
+  /** The bytes of a part of a readable file, once they are here. */
+  read({ signal }: Asked, part: Part): Promise<Uint8Array> {
+    return this.#reader.read(part, signal);
   }
 
   chunkMap(infoHash: string): ChunkMap {
@@ -279,6 +308,7 @@ export class Engine {
 
   #removed(infoHash: string): void {
     this.#announcer.forget(infoHash);
+    this.#reader.forget(infoHash);
     this.#watchers.removed(infoHash);
     this.#tell({ t: 'removed', infoHash });
   }
@@ -291,14 +321,14 @@ export class Engine {
   }
 }
 
-/** The link of a share, as it is handed on. */
-export function shareLink(
-  machine: Machine,
-  { infoHash, name, fronts, key }: { infoHash: string; name: string | null; fronts: string[]; key: string | null },
-): string {
-  if (fronts.length === 0) return '';
-  const { link } = machine.call({ t: 'shareLink', infoHash, fronts, ...(name ? { name } : {}), ...(key ? { key } : {}) }).ok;
-  return link;
+/** How a share looks while it is being made. It has no info hash yet. */
+function preparing(items: UploadItem[], name: string | undefined, done: number, total: number): ShareState {
+  const first = items[0]?.path ?? items[0]?.file.name ?? '';
+  const record = { infoHash: '', link: '', addedAt: Date.now(), seeding: true, bytesStored: 0 };
+  const share = new Share({ ...record, role: 'sent', phase: 'preparing', name: name ?? first.split('/')[0] ?? '' });
+  share.bytesPrepared = done;
+  share.bytesToPrepare = total;
+  return share.state(new Connected(), performance.now());
 }
 
 function shareSettings({ concurrentDownloads, concurrentUploads, seedingTime, discoveryInterval }: Settings): ShareSettings {

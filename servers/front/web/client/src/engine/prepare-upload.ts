@@ -1,32 +1,62 @@
+/** Makes a share of the files that a page gives, and the record by which it goes on after a reload. */
+
 import type { Machine } from '../machine.ts';
-import { BLOCK, type Storage, temporaryName } from '../storage/index.ts';
+import { prepare } from '../prepare.ts';
+import type { Storage } from '../storage/index.ts';
 import type { UploadItem } from '../types.ts';
-import { leavesOf } from './hashing.ts';
-import { shareLink } from './engine.ts';
+import { shareLink } from './link-of.ts';
 import type { Kept } from './shares.ts';
 
-export async function prepareUpload(
-  items: UploadItem[],
-  options: { name?: string; encrypt?: boolean },
-  { fronts, chunkSize, storage, machine }: { fronts: string[]; chunkSize: number; storage: Storage; machine: Machine; signal: AbortSignal; note(note: unknown): void },
-): Promise<Kept> {
-  const file = items[0]!.file;
-  const temporary = temporaryName();
-  const store = await storage.open(temporary, file.size);
-  const roots: Uint8Array[] = [];
-  for (let at = 0; at < file.size; at += chunkSize) {
-    const data = new Uint8Array(await file.slice(at, at + chunkSize).arrayBuffer());
-    await store.write(at, data);
-    const leaves = await leavesOf(data);
-    roots.push(machine.call({ t: 'pieceRoot', length: data.byteLength, pieceLength: chunkSize, fileLength: file.size }, leaves).payload.slice());
+/** What a share is made with. */
+export interface UploadSettings {
+  name?: string;
+  encrypt?: boolean;
+  fronts: string[];
+  chunkSize: number;
+  storage: Storage;
+  machine: Machine;
+  /** Whether a share is known already. */
+  isKnown(infoHash: string): boolean;
+  onProgress(done: number, total: number): void;
+  signal: AbortSignal;
+}
+
+/** The same files were shared before. */
+class AlreadyShared extends Error {}
+
+/** Makes a share; it is in the storage then, and its record too. Answers with the info hash alone if it is known already. */
+export async function prepareUpload(items: readonly UploadItem[], settings: UploadSettings): Promise<Kept | string> {
+  const { machine, storage, isKnown, ...options } = settings;
+  let infoHash = '';
+  let record: Kept | undefined;
+  try {
+    await prepare(items, {
+      ...options,
+      storage,
+      machine,
+      onMade: async (made) => {
+        infoHash = made.infoHash;
+        if (isKnown(infoHash)) throw new AlreadyShared();
+        record = {
+          infoHash,
+          role: 'sent',
+          phase: 'uploading',
+          name: made.name,
+          link: shareLink(machine, { infoHash, name: made.name, fronts: settings.fronts, key: made.key ?? null }),
+          ...(made.key === undefined ? {} : { key: made.key }),
+          ko: made.ko,
+          addedAt: Date.now(),
+          seeding: true,
+          bytesStored: 0,
+        };
+        await storage.putRecord(record);
+      },
+    });
+    return record ?? infoHash;
+  } catch (error) {
+    if (error instanceof AlreadyShared) return infoHash;
+    // A record without its bytes would promise what is not there.
+    if (record) await storage.delete(infoHash).catch(() => {});
+    throw error;
   }
-  const payload = new Uint8Array(roots.length * 32);
-  roots.forEach((root, i) => payload.set(root, i * 32));
-  const made = machine.call({ t: 'buildMetainfo', name: options.name ?? file.name, pieceLength: chunkSize, fronts, files: [{ path: [file.name], length: file.size }] }, payload);
-  const infoHash = made.ok.infoHash;
-  const ko = made.payload.slice();
-  await store.close();
-  await storage.rename(temporary, infoHash);
-  void BLOCK;
-  return { infoHash, role: 'sent', phase: 'uploading', name: file.name, link: shareLink(machine, { infoHash, name: file.name, fronts, key: null }), ko, addedAt: Date.now(), seeding: true, bytesStored: 0 };
 }

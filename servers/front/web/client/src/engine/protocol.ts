@@ -37,14 +37,18 @@ export interface EngineMethods {
   setSettings(settings: Settings): void;
   /** Notes are states. Answers when there is a link. */
   upload(items: UploadItem[], options: Pick<UploadOptions, 'name' | 'encrypt'>): ShareState;
-  /** Notes are states. Answers when all of it is here. */
-  download(link: string, options: { sequential?: boolean }): ShareState;
   /** Answers when a share is safe, or complete. Notes are states. */
   settled(infoHash: string): ShareState;
   pause(infoHash: string): void;
   resume(infoHash: string): void;
   setSeeding(infoHash: string, seeding: boolean): void;
   delete(infoHash: string): void;
+  /** Begins to get a share; answers at once. */
+  add(link: string, options: { sequential?: boolean }): ShareState;
+  /** A file of a share, once it is known what that holds. */
+  file(infoHash: string, file: number): { path: string; length: number };
+  /** Answers once the bytes are here. */
+  read(part: Part): Uint8Array;
   stats(): Stats;
   chunkMap(infoHash: string): ChunkMap;
   peers(): Source[];

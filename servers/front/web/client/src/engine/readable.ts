@@ -3,7 +3,8 @@
 import { KollatorError } from '../errors.ts';
 import type { MetainfoInfo } from '../machine-types.ts';
 import type { Machine } from '../machine.ts';
-import { type ReadableInfo, SEALED_NAME } from './share.ts';
+import { SEALED_NAME } from '../seal.ts';
+import type { ReadableInfo } from './share.ts';
 
 /** Opens the `.ko` of an encrypted share with its key. Throws a {@link KollatorError} `key-wrong`. */
 export type OpenMetainfo = (key: string, ko: Uint8Array) => ReadableInfo;

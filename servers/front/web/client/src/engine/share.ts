@@ -3,18 +3,14 @@
  */
 
 import type { MetainfoInfo, Totals } from '../machine-types.ts';
+import { PLAIN_BLOCK, SEALED_BLOCK, SEALED_NAME } from '../seal.ts';
 import type { ShareRecord } from '../storage/storage.ts';
 import type { ErrorCode, Phase, ShareState, SharedFile } from '../types.ts';
 import { Layout } from './layout.ts';
 import { Meter } from './meter.ts';
+import { News } from './news.ts';
 import { Pieces } from './pieces.ts';
 import { type Connected, Sources } from './sources.ts';
-
-/** Name of every sealed share. */
-export const SEALED_NAME = 'kollator-sealed-1';
-/** Bytes that sealing adds to a block, and bytes of a block that are left for content. */
-const TAG = 16;
-const PLAIN_BLOCK = 16384 - TAG;
 
 /** What an opened `.ko` says to its reader. */
 export interface ReadableInfo {
@@ -25,9 +21,9 @@ export interface ReadableInfo {
 /** Readable bytes among the first `sealed` bytes of a file of `length` readable bytes. */
 export function plainBytes(sealed: number, length: number, isSealed: boolean): number {
   if (!isSealed) return Math.min(sealed, length);
-  const whole = Math.floor(sealed / (PLAIN_BLOCK + TAG)) * PLAIN_BLOCK;
-  const rest = sealed % (PLAIN_BLOCK + TAG);
-  return Math.min(length, whole + Math.max(0, rest - TAG));
+  const whole = Math.floor(sealed / SEALED_BLOCK) * PLAIN_BLOCK;
+  const rest = (sealed % SEALED_BLOCK) - (SEALED_BLOCK - PLAIN_BLOCK);
+  return Math.min(length, whole + Math.max(0, rest));
 }
 
 /** See the module's documentation. */
@@ -46,6 +42,8 @@ export class Share {
   bytesToPrepare = 0;
   /** Whether the machine has it, so that others may take it from here. */
   isOffered = false;
+  /** Told whenever more of it is here, or something became of it. */
+  readonly news = new News();
   readonly sources = new Sources();
   readonly down = new Meter();
   readonly up = new Meter();

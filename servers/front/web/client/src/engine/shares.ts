@@ -152,6 +152,12 @@ export class Shares {
     return this.#stores.open(infoHash, share.layout);
   }
 
+  /** Nobody reads a share any more: it is let go of, unless something else is being done for it. */
+  idle(infoHash: string): void {
+    const active = this.#actives.get(infoHash);
+    if (active?.run.signal.aborted) void this.#stores.close(infoHash);
+  }
+
   /** Takes a new share that lies in the storage already: it is brought to workers. */
   addUpload(record: Kept): Share {
     const known = this.#actives.get(record.infoHash);
@@ -227,6 +233,7 @@ export class Shares {
       throw error;
     }
     this.#actives.delete(infoHash);
+    active.share.news.tell();
     this.#ports.removed(infoHash);
   }
 

@@ -1,0 +1,12 @@
+/** The link of a share, as it is handed on. */
+
+import type { Machine } from '../machine.ts';
+
+/** Empty if there is no front that could open it. */
+export function shareLink(
+  machine: Pick<Machine, 'call'>,
+  { infoHash, name, fronts, key }: { infoHash: string; name: string | null; fronts: string[]; key: string | null },
+): string {
+  if (fronts.length === 0) return '';
+  return machine.call({ t: 'shareLink', infoHash, fronts, ...(name ? { name } : {}), ...(key ? { key } : {}) }).ok.link;
+}
