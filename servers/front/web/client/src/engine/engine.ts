@@ -10,7 +10,9 @@ import type { Asked } from '../rpc.ts';
 import type { RtcCommand, RtcEvent } from '../rtc/messages.ts';
 import { openStorage, type Storage } from '../storage/index.ts';
 import type { ChunkMap, ShareState, Source, Stats, UploadItem } from '../types.ts';
+import type { Kept } from './active.ts';
 import { Announcer } from './announcer.ts';
+import type { ShareSettings } from './lifecycle.ts';
 import { shareLink } from './link-of.ts';
 import { Network } from './network.ts';
 import { prepareUpload } from './prepare-upload.ts';
@@ -18,7 +20,7 @@ import type { FromEngine, Part, Settings } from './protocol.ts';
 import { openMetainfo } from './readable.ts';
 import { Reader } from './reader.ts';
 import { Share } from './share.ts';
-import { type Kept, type ShareSettings, Shares } from './shares.ts';
+import { Shares } from './shares.ts';
 import { Connected } from './sources.ts';
 import { Turns } from './turns.ts';
 import { Watchers } from './watchers.ts';
@@ -80,8 +82,11 @@ export class Engine {
       share: (infoHash) => this.#shares.get(infoHash),
       open: (infoHash) => this.#shares.openForReading(infoHash),
       contentKeys: ({ record: { key = '', ko } }) => this.#machine.call({ t: 'openMetainfo', key }, ko).payload,
-      seek: () => {},
-      idle: (infoHash) => this.#shares.idle(infoHash),
+      seek: (infoHash, file, offset) => this.#network?.input({ t: 'seek', infoHash, file, offset }),
+      idle: (infoHash) => {
+        this.#network?.input({ t: 'seek', infoHash });
+        this.#shares.idle(infoHash);
+      },
     });
   }
 
@@ -103,13 +108,15 @@ export class Engine {
     if (this.#network) return;
     const machine = await Machine.load(this.#module);
     if (this.#network) return;
-    const { fronts, relayOnly } = this.#settings;
+    const { fronts, relayOnly, uploadLimit, downloadLimit } = this.#settings;
     const config: MachineConfig = {
       id: this.#peerId,
       seed: BigInt.asUintN(64, BigInt(`0x${randomHex(8)}`)).toString(),
       fronts: fronts.length,
       // A request over HTTP would tell a worker this machine's address.
       http: relayOnly ? 'never' : 'helping',
+      uploadLimit,
+      downloadLimit,
     };
     machine.start(config);
     this.#machine = machine;
@@ -149,6 +156,7 @@ export class Engine {
     this.#settings = settings;
     this.#shares.setSettings(shareSettings(settings));
     this.#network?.setRelayOnly(settings.relayOnly);
+    this.#network?.input({ t: 'setLimits', upload: settings.uploadLimit, download: settings.downloadLimit });
   }
 
   /** Takes what the page tells of connections. */
@@ -163,7 +171,7 @@ export class Engine {
     try {
       checkAborted(signal);
       const { fronts, chunkSize } = this.#settings;
-      const tellProgress = (done: number, total: number): void => note(preparing(items, options.name, done, total));
+      const tellProgress = (done: number, total: number): void => note(preparing(items, options, done, total));
       tellProgress(0, items.reduce((sum, { file }) => sum + file.size, 0));
       const made = await prepareUpload(items, {
         ...options,
@@ -234,7 +242,7 @@ export class Engine {
   }
 
   /** The bytes of a part of a readable file, once they are here. */
-  read({ signal }: Asked, part: Part): Promise<Uint8Array> {
+  read({ signal }: Asked, part: Part): Promise<Uint8Array<ArrayBuffer>> {
     return this.#reader.read(part, signal);
   }
 
@@ -322,10 +330,11 @@ export class Engine {
 }
 
 /** How a share looks while it is being made. It has no info hash yet. */
-function preparing(items: UploadItem[], name: string | undefined, done: number, total: number): ShareState {
+function preparing(items: UploadItem[], { name, encrypt = true }: { name?: string; encrypt?: boolean }, done: number, total: number): ShareState {
   const first = items[0]?.path ?? items[0]?.file.name ?? '';
   const record = { infoHash: '', link: '', addedAt: Date.now(), seeding: true, bytesStored: 0 };
   const share = new Share({ ...record, role: 'sent', phase: 'preparing', name: name ?? first.split('/')[0] ?? '' });
+  share.isSealed = encrypt;
   share.bytesPrepared = done;
   share.bytesToPrepare = total;
   return share.state(new Connected(), performance.now());

@@ -162,6 +162,11 @@ test('a state that is torn, foreign or of another length counts for nothing', as
     assert.deepEqual(await there(new Map(folder.files).set(`${NAME}.state`, torn), NAME, pattern), []);
   }
   assert.deepEqual(await there(new Map(folder.files).set(`${NAME}.data`, new Uint8Array(5)), NAME, pattern), []);
+  for (const time of ['first', 'second']) {
+    const longer = await sharesOf(folder).open(NAME, BYTES + 1);
+    assert.deepEqual(longer.present(), [], `the ${time} time at another length`);
+    await longer.close();
+  }
 });
 
 test('what is no file of a share is removed when listing', async () => {
