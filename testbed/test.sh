@@ -67,6 +67,7 @@ if ! "$venv/bin/python" -c 'import libtorrent, moto.server' 2>/dev/null; then
 fi
 run "$venv/bin/python" testbed/interop/libtorrent_test.py "$BIN/kollator"
 run "$venv/bin/python" testbed/e2e/e2e_test.py "$BIN"
+run "$venv/bin/python" testbed/e2e/seal_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/web_seed_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/http_source_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/dht_test.py "$BIN"

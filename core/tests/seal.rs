@@ -426,6 +426,9 @@ fn keys_are_read_strictly_and_never_shown() {
         let error = wrong.parse::<ShareKey>().unwrap_err().to_string();
         assert_eq!(error, "the key of an encrypted share must be 43 characters of base64url", "{wrong}");
     }
+    let read: Identity = Identity::new([0x11; 32]).to_text().parse().unwrap();
+    assert_eq!(read.public(), Identity::new([0x11; 32]).public());
+    assert!("AA".parse::<Identity>().unwrap_err().to_string().contains("an identity must be 43"));
     assert!("AA".parse::<PublicKey>().unwrap_err().to_string().contains("a public key must be 43"));
     assert!("AA".parse::<WrappedKey>().unwrap_err().to_string().contains("a wrapped key must be 107"));
     let (share, _) = layout(&secret, "share", &[(path("a"), 1)]).unwrap();

@@ -12,7 +12,7 @@ use kollator_core::node::io::Ticket;
 use kollator_core::rtc::ConnId;
 use kollator_core::transfer::download::{Download, DownloadConfig, DownloadOutput};
 use kollator_core::transfer::upload::{Upload, UploadConfig, UploadOutput};
-use kollator_core::transfer::{Order, SourceKind};
+use kollator_core::transfer::{Order, SourceKind, Urgent};
 use kollator_core::wire::frame::{Frame, Reason};
 use proptest::prelude::*;
 
@@ -40,6 +40,7 @@ enum Event {
     Hashed(Ticket, HashedBlocks),
     Written(Ticket),
     Gone(ConnId),
+    Seek(Vec<Urgent>),
     Wake,
 }
 
@@ -63,6 +64,8 @@ struct World {
     blamed: BTreeSet<ConnId>,
     done: BTreeSet<u32>,
     max_buffered: u64,
+    /// What somebody is waiting for.
+    window: Vec<(ChunkId, u16)>,
 }
 
 fn content(rng: &mut Rng, length: u32) -> Bytes {
@@ -118,6 +121,7 @@ impl World {
             blamed: BTreeSet::new(),
             done: BTreeSet::new(),
             max_buffered,
+            window: Vec::new(),
         }
     }
 
@@ -163,7 +167,23 @@ impl World {
                 self.schedule(after, Event::Gone(conn));
             }
         }
+        for _ in 0..self.rng.below(5) {
+            let after = Duration::from_millis(self.rng.below(2_000));
+            let window = self.somewhere();
+            self.schedule(after, Event::Seek(window));
+        }
         self.drain();
+    }
+
+    /// A few runs of blocks, some of which there may be.
+    fn somewhere(&mut self) -> Vec<Urgent> {
+        let (rng, slots) = (&mut self.rng, self.truth.len() as u64);
+        let mut urgent = || {
+            let first = rng.below(10) as u16;
+            Urgent { slot: rng.below(slots + 1) as u32, first, end: first + rng.below(6) as u16 }
+        };
+        let window: Vec<Urgent> = (0..3).map(|_| urgent()).collect();
+        window.into_iter().take(self.rng.below(4) as usize).collect()
     }
 
     fn step(&mut self) -> bool {
@@ -255,6 +275,17 @@ impl World {
             Event::Hashed(ticket, blocks) => self.download.hashed(self.now, ticket, blocks),
             Event::Written(ticket) => self.download.written(self.now, ticket, Ok(())),
             Event::Gone(conn) => self.lose(conn),
+            Event::Seek(window) => {
+                let blocks = |urgent: &Urgent| {
+                    let chunk = self.truth.get(urgent.slot as usize).map(|(chunk, _)| *chunk);
+                    let chunk = chunk.filter(|chunk| urgent.end <= chunk.blocks());
+                    let (first, end) = (urgent.first, urgent.end);
+                    chunk.into_iter().flat_map(move |chunk| (first..end).map(move |block| (chunk, block)))
+                };
+                self.window = window.iter().flat_map(blocks).collect();
+                self.download.seek(self.now, window);
+                self.download.wake(self.now);
+            }
         }
     }
 
@@ -281,6 +312,7 @@ impl World {
                     assert!(self.sources.contains_key(&conn), "nothing is sent to who is gone");
                     assert!(!self.blamed.contains(&conn), "a liar gets no more requests");
                     if let Frame::ChunkRequest { request, chunk, first, count } = frame {
+                        self.check_window(conn, (chunk, first));
                         self.requests.insert((conn, request), (chunk, first, count));
                         for block in first..first + count {
                             self.open_requests.entry((chunk, block)).or_default().insert(conn);
@@ -313,9 +345,9 @@ impl World {
                     self.schedule(after, Event::Written(ticket));
                 }
                 DownloadOutput::Gained { bytes, from, .. } => {
-                    self.gained += bytes;
+                    self.gained += u64::from(bytes);
                     if from.is_none() {
-                        self.from_disk += bytes;
+                        self.from_disk += u64::from(bytes);
                     }
                 }
                 DownloadOutput::ChunkDone { slot } => {
@@ -350,6 +382,16 @@ impl World {
                 assert!(unasked.is_empty(), "asked twice while nobody was asked for {unasked:?}");
             }
         }
+    }
+
+    /// While blocks of the window wait that a source has and nobody is asked for, it is asked for the first of them.
+    fn check_window(&self, conn: ConnId, asked: (ChunkId, u16)) {
+        let unasked: BTreeSet<(ChunkId, u16)> = self.unasked().into_iter().collect();
+        let has = &self.sources[&conn].2;
+        let head = self.window.iter().find(|block| has.contains(&block.0) && unasked.contains(block));
+        // What came from a liar is asked for again, and is not counted here.
+        let again = self.came.contains(&asked);
+        assert!(again || head.is_none_or(|head| *head == asked), "{head:?} is waited for, {asked:?} asked for");
     }
 
     /// Blocks that did not come and that nobody owes.

@@ -59,9 +59,20 @@ type Expected = BTreeMap<u32, Option<(u16, u16)>>;
 #[derive(Default)]
 struct Requester {
     expected: Expected,
-    /// Requests in the order in which they were made: answers come in that order.
+    /// Requests in the order in which they were made: answers come in that order, but for those about leaves, which may
+    /// overtake others.
     order: VecDeque<u32>,
     unsent: VecDeque<u32>,
+}
+
+impl Requester {
+    /// The oldest request about leaves, or about blocks.
+    fn first(&self, leaves: bool) -> Option<u32> {
+        self.order
+            .iter()
+            .copied()
+            .find(|request| self.expected.get(request).is_some_and(|e| e.is_none() == leaves))
+    }
 }
 
 proptest! {
@@ -144,7 +155,7 @@ proptest! {
                         let size = frame.encoded_len() as u32;
                         match frame {
                             Frame::ChunkResponse { request, first, data } => {
-                                prop_assert_eq!(requester.order.front(), Some(&request), "in order");
+                                prop_assert_eq!(requester.first(false), Some(request), "in order");
                                 let Some(Some((next, end))) = requester.expected.get_mut(&request) else {
                                     return Err(TestCaseError::fail("blocks for no open request"));
                                 };
@@ -155,14 +166,14 @@ proptest! {
                                 *next += count;
                                 if next == end {
                                     requester.expected.remove(&request);
-                                    requester.order.pop_front();
+                                    requester.order.retain(|other| *other != request);
                                 }
                                 requester.unsent.push_back(size);
                             }
                             Frame::Hashes { request, .. } => {
-                                prop_assert_eq!(requester.order.front(), Some(&request), "in order");
+                                prop_assert_eq!(requester.first(true), Some(request), "in order");
                                 prop_assert_eq!(requester.expected.remove(&request), Some(None));
-                                requester.order.pop_front();
+                                requester.order.retain(|other| *other != request);
                                 requester.unsent.push_back(size);
                             }
                             Frame::Reject { request, .. } => {
@@ -190,6 +201,33 @@ proptest! {
         prop_assert!(upload.is_idle());
         prop_assert_eq!(upload.unsent(), 0);
     }
+}
+
+#[test]
+fn leaves_come_before_blocks_that_were_asked_for_earlier() {
+    let mut upload = Upload::new(UploadConfig { read_blocks: 4, max_reads: 1, ..UploadConfig::default() });
+    upload.session_up(ConnId(1), 4);
+    upload.request(ConnId(1), 1, chunk(), 0, BLOCKS);
+    upload.hash_request(ConnId(1), 2, chunk());
+    upload.hash_request(ConnId(1), 3, chunk());
+    let mut answered = Vec::new();
+    while let Some(output) = upload.poll() {
+        match output {
+            UploadOutput::ReadBlocks { ticket, first, count, .. } => upload.read(ticket, Ok(bytes(first, count))),
+            UploadOutput::ReadLeaves { ticket, .. } => {
+                upload.read_leaves(ticket, Ok(vec![Digest([1; 32]); usize::from(BLOCKS)]));
+            }
+            UploadOutput::Send {
+                frame: Frame::ChunkResponse { request, .. } | Frame::Hashes { request, .. },
+                ..
+            } => {
+                answered.push(request);
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    answered.dedup();
+    assert_eq!(answered, [1, 2, 3, 1], "what was being read, the leaves, the rest");
 }
 
 #[test]

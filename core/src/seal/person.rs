@@ -34,10 +34,10 @@ impl Identity {
         Self(secret)
     }
 
-    /// Its bytes, to be kept secret.
+    /// Its text, to be kept secret: 43 characters of base64url.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+    pub fn to_text(&self) -> String {
+        BASE64URL_NOPAD.encode(&self.0)
     }
 
     /// What others share to.
@@ -65,6 +65,14 @@ impl Identity {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Identity")
+    }
+}
+
+impl FromStr for Identity {
+    type Err = BadKey;
+
+    fn from_str(text: &str) -> Result<Self, BadKey> {
+        from_base64url(text, "an identity").map(Self)
     }
 }
 

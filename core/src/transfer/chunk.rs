@@ -63,12 +63,18 @@ impl Open {
 
     /// The first run of missing blocks, at most `most` of them.
     pub(crate) fn missing_run(&self, most: u16) -> Option<(u16, u16)> {
+        self.missing_run_in(0, self.blocks.len() as u16, most)
+    }
+
+    /// The first run of missing blocks from block `from` to before `end`, at most `most` of them.
+    pub(crate) fn missing_run_in(&self, from: u16, end: u16, most: u16) -> Option<(u16, u16)> {
         if self.missing == 0 {
             return None;
         }
-        let first = self.blocks.iter().position(|b| *b == Block::Missing)?;
-        let run = self.blocks[first..].iter().take(usize::from(most)).take_while(|b| **b == Block::Missing);
-        Some((first as u16, run.count() as u16))
+        let part = &self.blocks[usize::from(from)..usize::from(end)];
+        let first = part.iter().position(|b| *b == Block::Missing)?;
+        let run = part[first..].iter().take(usize::from(most)).take_while(|b| **b == Block::Missing);
+        Some((from + first as u16, run.count() as u16))
     }
 
     /// The first run of blocks that others owe and `source` was not asked for, at most `most` of them.
@@ -153,11 +159,15 @@ impl Open {
             .filter(|(_, (claim, leaf))| claim.as_ref() == Some(leaf))
             .map(|(index, _)| index)
             .collect();
-        let mut runs = Vec::new();
+        let mut runs: Vec<(u16, u16)> = Vec::new();
         for index in right {
-            for (first, count) in self.arrive(index, 1) {
-                self.finish(first, count);
-                runs.push((first, count));
+            if self.arrive(index, 1).is_empty() {
+                continue;
+            }
+            self.finish(index, 1);
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == index => *count += 1,
+                _ => runs.push((index, 1)),
             }
         }
         runs

@@ -9,7 +9,7 @@ pub mod metainfo_fetch;
 mod source;
 pub mod upload;
 
-pub use download::{Download, DownloadConfig, DownloadOutput};
+pub use download::{Download, DownloadConfig, DownloadOutput, Urgent};
 pub use metainfo_fetch::MetainfoFetch;
 pub use source::SourceStats;
 pub use upload::{Upload, UploadConfig, UploadOutput};

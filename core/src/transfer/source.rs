@@ -10,10 +10,14 @@ use crate::wire::frame::RequestId;
 
 /// The least a source is asked for at once: enough to keep a loopback or a slow start busy.
 pub(crate) const MIN_PIPELINE: u64 = 512 * 1024;
+/// The same where somebody waits for it.
+const MIN_SHORT_PIPELINE: u64 = 4 * crate::merkle::BLOCK_LEN as u64;
 /// Queueing time that a pipeline adds to the round trip, so that the source never runs dry.
 const SLACK: Duration = Duration::from_millis(250);
 /// Over which time a rate is averaged.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
+/// How long one that stalled is thought to take.
+const STALLED: Duration = Duration::from_secs(60);
 /// Longest pause after a source said that it is busy.
 const MAX_BACKOFF: Duration = Duration::from_secs(8);
 
@@ -60,6 +64,8 @@ pub(crate) struct Source {
     /// When it last gave something, or was asked while it owed nothing.
     pub(crate) last_progress: Instant,
     pub(crate) paused_until: Option<Instant>,
+    /// Until when it may be giving what it was asked for and need not any more.
+    pub(crate) busy_until: Option<Instant>,
     /// It stalled: asked for little until it gives again.
     pub(crate) stalled: bool,
     pub(crate) bytes: u64,
@@ -84,6 +90,7 @@ impl Source {
             late_answers: 0,
             last_progress: now,
             paused_until: None,
+            busy_until: None,
             stalled: false,
             bytes: 0,
             failures: 0,
@@ -113,8 +120,28 @@ impl Source {
         if self.stalled {
             return u64::from(crate::merkle::BLOCK_LEN);
         }
+        self.bandwidth_delay().clamp(MIN_PIPELINE, max.max(MIN_PIPELINE))
+    }
+
+    /// Bytes that may be in flight where somebody waits for what is asked: what it gives soon, however slow it is.
+    pub(crate) fn short_pipeline(&self, max: u64) -> u64 {
+        self.pipeline(max).min(self.bandwidth_delay().max(MIN_SHORT_PIPELINE))
+    }
+
+    /// How long it will take to give what it owes and `bytes` more, as fast as it was lately. One of which nothing is
+    /// known is thought to be fast.
+    pub(crate) fn time_to_give(&self, now: Instant, bytes: u64) -> Duration {
+        if self.stalled {
+            return STALLED;
+        }
+        let giving = if self.rate < 1.0 { 0.0 } else { (self.in_flight + bytes) as f64 / self.rate };
+        let before = self.busy_until.map_or(Duration::ZERO, |until| until.since(now));
+        before + Duration::try_from_secs_f64(giving).unwrap_or(Duration::MAX / 4)
+    }
+
+    fn bandwidth_delay(&self) -> u64 {
         let time = self.round_trip.unwrap_or_default() + SLACK;
-        ((self.rate * time.as_secs_f64()) as u64).clamp(MIN_PIPELINE, max.max(MIN_PIPELINE))
+        (self.rate * time.as_secs_f64()) as u64
     }
 
     pub(crate) fn may_be_asked(&self, now: Instant) -> bool {

@@ -249,7 +249,14 @@ impl Upload {
             self.out.push(UploadOutput::Send { conn, frame });
         } else {
             requester.open.insert(request, true);
-            requester.jobs.push_back(job);
+            match job.what {
+                // Blocks are worth nothing without their hashes, and these are few: they go before all blocks.
+                What::Leaves => {
+                    let before = requester.jobs.iter().take_while(|job| matches!(job.what, What::Leaves)).count();
+                    requester.jobs.insert(before, job);
+                }
+                What::Blocks { .. } => requester.jobs.push_back(job),
+            }
             self.fill();
         }
     }

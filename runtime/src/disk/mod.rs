@@ -3,6 +3,7 @@
 //! [`Disk`] answers the machine's [`DiskCommand`]s. It decides nothing: which blocks are right is the machine's
 //! to say, and only verified ones reach [`DiskCommand::Write`].
 
+mod form;
 mod handles;
 mod output;
 mod parallel;
@@ -23,11 +24,10 @@ use kollator_core::merkle::HashedBlocks;
 use kollator_core::metainfo::Metainfo;
 use kollator_core::node::io::{Claim, DiskCommand, DiskError, DiskEvent, Place};
 
+use form::Form;
 use output::Output;
 use parallel::Buffer;
 use path::failed;
-
-use crate::pread::read_exact_at;
 
 pub use output::OutputOptions;
 pub use scan::ShareError;
@@ -50,23 +50,16 @@ enum Share {
 
 /// Where the files of a share are.
 #[derive(Debug)]
-struct Content {
-    metainfo: Arc<Metainfo>,
-    files: Files,
-}
-
-#[derive(Debug)]
-enum Files {
+enum Content {
     Shared(Source),
     Downloaded(Output),
 }
 
 impl Disk {
     /// Makes the content of a hashed share readable.
-    pub fn offer(&self, metainfo: Arc<Metainfo>, source: Source) {
-        let info_hash = metainfo.info_hash();
-        let content = Content { metainfo, files: Files::Shared(source) };
-        self.shares().insert(info_hash, Share::Open(Arc::new(content)));
+    pub fn offer(&self, source: Source) {
+        let info_hash = source.form().metainfo().info_hash();
+        self.shares().insert(info_hash, Share::Open(Arc::new(Content::Shared(source))));
     }
 
     /// Says where the download of a share is to go, before its [`DiskCommand::Prepare`].
@@ -117,9 +110,8 @@ impl Disk {
         let Some(Share::Wanted(options)) = self.shares().get(&info_hash).cloned() else {
             return Err(DiskError(format!("nothing says where the download of {info_hash} is to go")));
         };
-        let (output, claims) = Output::prepare(Arc::clone(&metainfo), &options)?;
-        let content = Content { metainfo, files: Files::Downloaded(output) };
-        self.shares().insert(info_hash, Share::Open(Arc::new(content)));
+        let (output, claims) = Output::prepare(metainfo, &options)?;
+        self.shares().insert(info_hash, Share::Open(Arc::new(Content::Downloaded(output))));
         Ok(claims)
     }
 
@@ -138,20 +130,21 @@ impl Disk {
 impl Content {
     fn read(&self, place: Place, length: u32) -> Result<Bytes, DiskError> {
         self.check(place, length)?;
-        let data = read_exact_at(&*self.file(place.file)?, length as usize, place.offset);
+        let file = self.file(place.file)?;
+        let data = self.form().file(place.file).read(&file, place.offset, length as usize);
         data.map(Bytes::from).map_err(|error| failed(&self.file_path(place.file), &error))
     }
 
     fn leaves(&self, place: Place, length: u32) -> Result<Vec<Digest>, DiskError> {
         self.check(place, length)?;
         let file = self.file(place.file)?;
-        let hashed = Buffer::default().hash(&file, place.offset, length, |_| {});
+        let hashed = Buffer::default().hash(self.form().file(place.file), &file, place.offset, length, |_| {});
         hashed.map_err(|error| failed(&self.file_path(place.file), &error))
     }
 
     /// Refuses what lies outside the share.
     fn check(&self, Place { file, offset }: Place, length: u32) -> Result<(), DiskError> {
-        let files = self.metainfo.files();
+        let files = self.form().metainfo().files();
         let end = offset.checked_add(u64::from(length));
         let inside = files.get(file as usize).zip(end).is_some_and(|(about, end)| end <= about.length);
         inside
@@ -159,24 +152,31 @@ impl Content {
             .ok_or_else(|| DiskError(format!("the share has no {length} bytes from {offset} on in file {file}")))
     }
 
+    fn form(&self) -> &Form {
+        match self {
+            Self::Shared(source) => source.form(),
+            Self::Downloaded(output) => output.form(),
+        }
+    }
+
     fn file(&self, index: u32) -> Result<Arc<File>, DiskError> {
-        match &self.files {
-            Files::Shared(source) => source.file(index),
-            Files::Downloaded(output) => output.file(index),
+        match self {
+            Self::Shared(source) => source.file(index),
+            Self::Downloaded(output) => output.file(index),
         }
     }
 
     fn file_path(&self, index: u32) -> PathBuf {
-        match &self.files {
-            Files::Shared(source) => source.path(index),
-            Files::Downloaded(output) => output.file_path(index),
+        match self {
+            Self::Shared(source) => source.path(index),
+            Self::Downloaded(output) => output.file_path(index),
         }
     }
 
     fn output(&self) -> Result<&Output, DiskError> {
-        match &self.files {
-            Files::Downloaded(output) => Ok(output),
-            Files::Shared(source) => {
+        match self {
+            Self::Downloaded(output) => Ok(output),
+            Self::Shared(source) => {
                 Err(DiskError(format!("{} is shared from here, it is not written", source.path(0).display())))
             }
         }

@@ -4,7 +4,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,7 +11,9 @@ use kollator_core::id::Digest;
 use kollator_core::merkle::{BLOCK_LEN, VerifiedBlocks, root};
 use kollator_core::metainfo::Metainfo;
 use kollator_core::node::io::{Claim, DiskError, Place};
+use kollator_core::seal::ShareKey;
 
+use super::form::Form;
 use super::handles::Handles;
 use super::parallel::{self, Buffer};
 use super::path::{For, below, failed, open, sync_folder_of};
@@ -31,6 +32,8 @@ pub struct OutputOptions {
     pub overwrite: bool,
     /// Whether a finished download waits until it would survive a power cut, not only the end of the process.
     pub sync: bool,
+    /// What opens the share, if it is encrypted: what is written is plain files.
+    pub key: Option<ShareKey>,
     /// Threads to hash on what an earlier run left.
     pub threads: usize,
 }
@@ -38,21 +41,17 @@ pub struct OutputOptions {
 impl OutputOptions {
     /// The final path of the share.
     #[must_use]
-    pub fn path_for(&self, metainfo: &Metainfo) -> PathBuf {
-        let Some(path) = &self.path else { return PathBuf::from(metainfo.name()) };
+    pub(super) fn path_for(&self, form: &Form) -> PathBuf {
+        let Some(path) = &self.path else { return PathBuf::from(form.name()) };
         let inside = path.as_os_str().as_encoded_bytes().ends_with(b"/");
-        if inside || (metainfo.is_single_file() && path.is_dir()) {
-            path.join(metainfo.name())
-        } else {
-            path.clone()
-        }
+        if inside || (form.is_single_file() && path.is_dir()) { path.join(form.name()) } else { path.clone() }
     }
 }
 
 /// A download that was prepared.
 #[derive(Debug)]
 pub(super) struct Output {
-    metainfo: Arc<Metainfo>,
+    form: Form,
     path: PathBuf,
     overwrite: bool,
     sync: bool,
@@ -67,12 +66,13 @@ impl Output {
         metainfo: Arc<Metainfo>,
         options: &OutputOptions,
     ) -> Result<(Self, Vec<Claim>), DiskError> {
-        let path = options.path_for(&metainfo);
+        let form = Form::new(metainfo, options.key.as_ref())?;
+        let path = options.path_for(&form);
         if path.file_name().is_none() {
             return Err(DiskError(format!("{} names no file or folder to make", path.display())));
         }
         let mut output = Self {
-            metainfo,
+            form,
             path,
             overwrite: options.overwrite,
             sync: options.sync,
@@ -97,9 +97,9 @@ impl Output {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(&self.path, &error)),
         };
-        let fits = if self.metainfo.is_single_file() { kind.is_file() } else { kind.is_dir() };
+        let fits = if self.form.is_single_file() { kind.is_file() } else { kind.is_dir() };
         if !fits {
-            let wanted = if self.metainfo.is_single_file() { "a file" } else { "a folder" };
+            let wanted = if self.form.is_single_file() { "a file" } else { "a folder" };
             return Err(DiskError(format!("{} exists and is not {wanted}", self.path.display())));
         }
         if self.has_right_lengths() {
@@ -111,21 +111,22 @@ impl Output {
         if options.overwrite {
             return Ok(None);
         }
-        let what = if self.metainfo.is_single_file() { "is another file" } else { "holds something else" };
+        let what = if self.form.is_single_file() { "is another file" } else { "holds something else" };
         Err(DiskError(format!("{} exists and {what}; choose another path or overwrite it", self.path.display())))
     }
 
     fn has_right_lengths(&self) -> bool {
-        let files = self.metainfo.files();
-        files.iter().enumerate().all(|(index, file)| {
-            let opened = open(&self.path, self.components(index as u32), For::Reading);
-            opened.is_ok_and(|opened| opened.metadata().is_ok_and(|metadata| metadata.len() == file.length))
+        self.indices().all(|index| {
+            let opened = open(&self.path, self.form.components(index), For::Reading);
+            opened.is_ok_and(|opened| {
+                opened.metadata().is_ok_and(|metadata| metadata.len() == self.form.length(index))
+            })
         })
     }
 
     /// Claims for every piece at the final path, or `None` if one of them is something else.
     fn hash_final(&self, threads: usize) -> Result<Option<Vec<Claim>>, DiskError> {
-        let pieces = self.metainfo.pieces();
+        let pieces = self.metainfo().pieces();
         /// A piece is not what it should be, or could not be read.
         enum Stop {
             Different,
@@ -150,7 +151,7 @@ impl Output {
     /// Creates the files at their full length, sparse, and the resume state, as far as they are not there.
     fn make_room(&self) -> Result<State, DiskError> {
         let (part, state_path) = (self.part_path(), self.state_path());
-        let found = match State::open(&state_path, &self.metainfo) {
+        let found = match State::open(&state_path, self.metainfo()) {
             Ok(found) => found,
             Err(Refused::Unusable(_)) if self.overwrite => None,
             Err(Refused::Unusable(error)) => {
@@ -171,16 +172,16 @@ impl Output {
                     }
                     remove(&part)?;
                 }
-                State::create(&state_path, &self.metainfo)?
+                State::create(&state_path, self.metainfo())?
             }
         };
-        for (index, file) in self.metainfo.files().iter().enumerate() {
-            let components = self.components(index as u32);
+        for index in self.indices() {
+            let (components, wanted) = (self.form.components(index), self.form.length(index));
             let opened = open(&part, components, For::Creating)?;
             let path = below(&part, components);
             let length = opened.metadata().map_err(|error| failed(&path, &error))?.len();
-            if length != file.length {
-                opened.set_len(file.length).map_err(|error| failed(&path, &error))?;
+            if length != wanted {
+                opened.set_len(wanted).map_err(|error| failed(&path, &error))?;
             }
         }
         Ok(state)
@@ -200,7 +201,7 @@ impl Output {
         let state = self.state();
         let state = state.as_ref().expect("it was just made");
         let mut runs: Vec<(Place, u32)> = Vec::new();
-        for (file, about) in (0..).zip(self.metainfo.files()) {
+        for (file, about) in (0..).zip(self.metainfo().files()) {
             for block in (0..about.length.div_ceil(u64::from(BLOCK_LEN))).filter(|block| state.has(file, *block)) {
                 let offset = block * u64::from(BLOCK_LEN);
                 let length = (about.length - offset).min(u64::from(BLOCK_LEN)) as u32;
@@ -219,7 +220,7 @@ impl Output {
 
     fn hash(&self, buffer: &mut Buffer, place: Place, length: u32) -> Result<Vec<Digest>, DiskError> {
         let file = self.file(place.file)?;
-        let hashed = buffer.hash(&file, place.offset, length, |_| {});
+        let hashed = buffer.hash(self.form.file(place.file), &file, place.offset, length, |_| {});
         hashed.map_err(|error| failed(&self.file_path(place.file), &error))
     }
 
@@ -228,9 +229,9 @@ impl Output {
         let skipped = u64::from(blocks.first()) * u64::from(BLOCK_LEN);
         let place = |chunk: &Place| Place { file: chunk.file, offset: chunk.offset + skipped };
         for Place { file, offset } in places.iter().map(place) {
-            let length = self.metainfo.files()[file as usize].length;
+            let length = self.metainfo().files()[file as usize].length;
             assert!(offset + blocks.data().len() as u64 <= length, "the blocks belong inside the file");
-            let written = self.file(file)?.write_all_at(blocks.data(), offset);
+            let written = self.form.file(file).write(&*self.file(file)?, offset, blocks.data());
             written.map_err(|error| failed(&self.file_path(file), &error))?;
         }
         let mut state = self.state();
@@ -254,9 +255,9 @@ impl Output {
         }
         let part = self.part_path();
         if self.sync {
-            for index in 0..self.metainfo.files().len() as u32 {
-                let file = open(&part, self.components(index), For::Writing)?;
-                file.sync_all().map_err(|error| failed(&below(&part, self.components(index)), &error))?;
+            for index in self.indices() {
+                let file = open(&part, self.form.components(index), For::Writing)?;
+                file.sync_all().map_err(|error| failed(&below(&part, self.form.components(index)), &error))?;
             }
         }
         self.put_in_place(&part)?;
@@ -271,7 +272,7 @@ impl Output {
             if !self.overwrite {
                 return Err(DiskError(format!("{} was created meanwhile", self.path.display())));
             }
-            if !self.metainfo.is_single_file() {
+            if !self.form.is_single_file() {
                 // A folder cannot be renamed over one that is not empty.
                 let replaced = self.path.with_added_extension("replaced");
                 fs::rename(&self.path, &replaced).map_err(|error| failed(&replaced, &error))?;
@@ -285,20 +286,29 @@ impl Output {
     /// The open file with this index.
     pub(super) fn file(&self, index: u32) -> Result<Arc<File>, DiskError> {
         self.handles.get(index, || match &*self.state() {
-            Some(_) => open(&self.part_path(), self.components(index), For::Writing),
-            None => open(&self.path, self.components(index), For::Reading),
+            Some(_) => open(&self.part_path(), self.form.components(index), For::Writing),
+            None => open(&self.path, self.form.components(index), For::Reading),
         })
     }
 
     /// Where the file with this index is now.
     pub(super) fn file_path(&self, index: u32) -> PathBuf {
         let part = self.state().is_some();
-        below(&if part { self.part_path() } else { self.path.clone() }, self.components(index))
+        below(&if part { self.part_path() } else { self.path.clone() }, self.form.components(index))
     }
 
-    /// The path of a file below the output; none for a single file, which is the output.
-    fn components(&self, index: u32) -> &[String] {
-        if self.metainfo.is_single_file() { &[] } else { &self.metainfo.files()[index as usize].path }
+    /// The share, and what its files are here.
+    pub(super) const fn form(&self) -> &Form {
+        &self.form
+    }
+
+    fn metainfo(&self) -> &Metainfo {
+        self.form.metainfo()
+    }
+
+    /// Of all files.
+    fn indices(&self) -> std::ops::Range<u32> {
+        0..self.metainfo().files().len() as u32
     }
 
     fn part_path(&self) -> PathBuf {

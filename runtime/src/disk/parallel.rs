@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use kollator_core::id::Digest;
 use kollator_core::merkle::{BLOCK_LEN, leaves};
+
+use super::form::FileForm;
 
 /// Bytes read at once: small enough to be hashed while they are still in the core's cache.
 const READ: usize = 4 * BLOCK_LEN as usize;
@@ -22,10 +23,11 @@ impl Default for Buffer {
 }
 
 impl Buffer {
-    /// Leaf hashes of `length` bytes of `file` from `offset` on, which must be the start of a block. Tells
-    /// `progress` of bytes as they are hashed.
+    /// Leaf hashes of `length` bytes that the share has of `file` from `offset` on, which must be the start of a
+    /// block. Tells `progress` of bytes as they are hashed.
     pub(super) fn hash(
         &mut self,
+        form: FileForm<'_>,
         file: &File,
         mut offset: u64,
         length: u32,
@@ -35,7 +37,7 @@ impl Buffer {
         let mut left = length as usize;
         while left > 0 {
             let part = &mut self.0[..left.min(READ)];
-            file.read_exact_at(part, offset)?;
+            form.read_into(file, offset, part)?;
             hashes.extend(leaves(part));
             left -= part.len();
             offset += part.len() as u64;
@@ -123,9 +125,11 @@ mod tests {
         let progress = |bytes| _ = told.fetch_add(bytes as usize, Ordering::Relaxed);
         let start = BLOCK_LEN as usize;
         let length = data.len() - start;
-        let hashes = Buffer::default().hash(&file, start as u64, length as u32, progress).unwrap();
+        let form = FileForm::new(None);
+        let hashes = Buffer::default().hash(form, &file, start as u64, length as u32, progress).unwrap();
         assert_eq!(hashes, leaves(&data[start..]));
         assert_eq!(told.into_inner(), length);
-        assert!(Buffer::default().hash(&file, start as u64, length as u32 + 1, |_| {}).is_err(), "a short read");
+        let short = Buffer::default().hash(form, &file, start as u64, length as u32 + 1, |_| {});
+        assert!(short.is_err(), "a short read");
     }
 }

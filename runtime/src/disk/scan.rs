@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use kollator_core::metainfo::{MAX_FILES, MAX_PATH_DEPTH, MetainfoError};
+use kollator_core::seal::SealError;
 
 /// Why a path cannot be shared.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,9 @@ pub enum ShareError {
     /// A name or size that a metainfo does not allow.
     #[error(transparent)]
     Metainfo(#[from] MetainfoError),
+    /// A name that cannot be encrypted.
+    #[error(transparent)]
+    Seal(#[from] SealError),
 }
 
 impl ShareError {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kollator_core::node::io::DiskError;
 
+use super::form::Form;
 use super::handles::Handles;
 use super::path::failed;
 use super::scan::{Found, Stamp};
@@ -13,15 +14,21 @@ use super::scan::{Found, Stamp};
 /// Where the content of a hashed share is.
 #[derive(Debug)]
 pub struct Source {
+    form: Form,
     files: Vec<(PathBuf, Stamp)>,
     handles: Handles,
 }
 
 impl Source {
     /// The files, in the order of the share's metainfo.
-    pub(super) fn new(files: Vec<Found>) -> Self {
+    pub(super) fn new(form: Form, files: Vec<Found>) -> Self {
         let files = files.into_iter().map(|found| (found.path, found.stamp)).collect();
-        Self { files, handles: Handles::default() }
+        Self { form, files, handles: Handles::default() }
+    }
+
+    /// What the files are in the share.
+    pub(super) const fn form(&self) -> &Form {
+        &self.form
     }
 
     /// The open file with this index, if it still is as it was when it was hashed.

@@ -9,6 +9,7 @@ use kollator_core::id::ChunkId;
 use kollator_core::merkle::{BLOCK_LEN, ChunkLeaves, VerifiedBlocks, leaves};
 use kollator_core::metainfo::Piece;
 use kollator_core::node::io::Ticket;
+use kollator_core::seal::{PLAIN_BLOCK_LEN, SEALED_NAME, ShareKey, sealed_length};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -20,6 +21,7 @@ const PIECE: u32 = 4 * BLOCK_LEN;
 struct Fixture {
     dir: TempDir,
     hashed: HashedShare,
+    key: Option<ShareKey>,
 }
 
 impl Fixture {
@@ -31,19 +33,24 @@ impl Fixture {
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join(format!("{index}")), bytes(length, seed + index % 3)).unwrap();
         }
-        Self::hash(dir)
+        Self::hash(dir, None)
+    }
+
+    /// Shares the same, encrypted.
+    fn sealed(self) -> Self {
+        Self::hash(self.dir, Some(ShareKey::new([7; 32])))
     }
 
     fn file(data: &[u8]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("source"), data).unwrap();
-        Self::hash(dir)
+        Self::hash(dir, None)
     }
 
-    fn hash(dir: TempDir) -> Self {
-        let options = ShareOptions { piece_length: PIECE, ..ShareOptions::default() };
+    fn hash(dir: TempDir, key: Option<ShareKey>) -> Self {
+        let options = ShareOptions { piece_length: PIECE, key: key.clone(), ..ShareOptions::default() };
         let hashed = hash_share(&dir.path().join("source"), &options, &|_, _| {}).unwrap();
-        Self { dir, hashed }
+        Self { dir, hashed, key }
     }
 
     fn metainfo(&self) -> &Arc<Metainfo> {
@@ -59,7 +66,7 @@ impl Fixture {
     }
 
     fn options(&self, overwrite: bool) -> OutputOptions {
-        OutputOptions { path: Some(self.output()), overwrite, sync: true, threads: 2 }
+        OutputOptions { path: Some(self.output()), overwrite, sync: true, key: self.key.clone(), threads: 2 }
     }
 
     /// What a process that starts now sees.
@@ -71,10 +78,18 @@ impl Fixture {
         (disk, found)
     }
 
+    fn form(&self) -> Form {
+        Form::new(Arc::clone(self.metainfo()), self.key.as_ref()).unwrap()
+    }
+
     /// The right bytes of a piece, straight from the source.
     fn piece(&self, piece: u32) -> Bytes {
         let piece = self.metainfo().pieces()[piece as usize];
-        let data = fs::read(self.hashed.source.path(piece.file)).unwrap();
+        let mut data = fs::read(self.hashed.source.path(piece.file)).unwrap();
+        if let Some(key) = &self.key {
+            let share = kollator_core::seal::open(self.metainfo(), key).unwrap();
+            data = share.files[piece.file as usize].key.seal_run(data.len() as u64, 0, &data);
+        }
         let start = piece.offset as usize;
         Bytes::from(data).slice(start..start + piece.chunk.length() as usize)
     }
@@ -131,12 +146,9 @@ impl Fixture {
     }
 
     fn assert_output_is_right(&self) {
-        for (index, file) in (0u32..).zip(self.metainfo().files()) {
-            let path = if self.metainfo().is_single_file() {
-                self.output()
-            } else {
-                path::below(&self.output(), &file.path)
-            };
+        let form = self.form();
+        for index in 0..self.metainfo().files().len() as u32 {
+            let path = path::below(&self.output(), form.components(index));
             assert!(fs::read(&path).unwrap() == fs::read(self.hashed.source.path(index)).unwrap(), "{path:?}");
         }
         assert!(!self.part().exists());
@@ -171,9 +183,11 @@ proptest! {
     fn claims_are_what_was_written(
         lengths in prop::collection::vec(0..3 * PIECE as usize, 1..6),
         seed in 0..1000usize,
+        sealed in any::<bool>(),
         runs in prop::collection::vec(prop::collection::vec(any::<(prop::sample::Index, u16, u16)>(), 0..6), 1..5),
     ) {
-        let fixture = Fixture::folder(&lengths, seed);
+        let plain = Fixture::folder(&lengths, seed);
+        let fixture = if sealed { plain.sealed() } else { plain };
         let pieces = fixture.metainfo().pieces().to_vec();
         let all = fixture.all_blocks();
         let mut written = BTreeSet::new();
@@ -239,7 +253,8 @@ fn claims_are_hashed_from_what_is_on_disk_now() {
 
 #[test]
 fn a_finished_download_is_found_whole_and_left_alone() {
-    for fixture in [Fixture::file(&bytes(3 * block_len() + 1, 3)), Fixture::folder(&[0, 70_000, 1], 3)] {
+    let plain = || [Fixture::file(&bytes(3 * block_len() + 1, 3)), Fixture::folder(&[0, 70_000, 1], 3)];
+    for fixture in plain().into_iter().chain(plain().map(Fixture::sealed)) {
         let (disk, _) = fixture.prepare(false);
         fixture.write_all(&disk);
         fixture.finish(&disk).unwrap();
@@ -262,8 +277,9 @@ fn a_finished_download_is_found_whole_and_left_alone() {
 
 #[test]
 fn what_is_something_else_is_refused_or_replaced_as_told() {
-    for fixture in [Fixture::file(&bytes(100, 4)), Fixture::folder(&[100, 0], 4)] {
-        let single = fixture.metainfo().is_single_file();
+    let plain = || [Fixture::file(&bytes(100, 4)), Fixture::folder(&[100, 0], 4)];
+    for fixture in plain().into_iter().chain(plain().map(Fixture::sealed)) {
+        let single = fixture.form().is_single_file();
         let precious = if single { fixture.output() } else { fixture.output().join("0") };
         fs::create_dir_all(precious.parent().unwrap()).unwrap();
         // One byte differs: the lengths fit.
@@ -338,7 +354,7 @@ fn an_output_must_have_a_name_and_a_folder() {
     let fixture = Fixture::folder(&[1, 2], 9);
     let disk = Disk::default();
     for (path, why) in [("..", "names no file"), ("/nowhere/at/all", "/nowhere/at")] {
-        let options = OutputOptions { path: Some(path.into()), overwrite: true, sync: false, threads: 1 };
+        let options = OutputOptions { path: Some(path.into()), overwrite: true, ..OutputOptions::default() };
         disk.expect(fixture.metainfo().info_hash(), options);
         let metainfo = Arc::clone(fixture.metainfo());
         let prepared = disk.execute(DiskCommand::Prepare { metainfo });
@@ -351,13 +367,19 @@ fn an_output_must_have_a_name_and_a_folder() {
 fn an_output_may_name_the_folder_it_goes_into() {
     let fixture = Fixture::file(b"x");
     let path_for = |path: &Path| {
-        OutputOptions { path: Some(path.to_owned()), ..OutputOptions::default() }.path_for(fixture.metainfo())
+        OutputOptions { path: Some(path.to_owned()), ..OutputOptions::default() }.path_for(&fixture.form())
     };
     let dir = fixture.dir.path();
     assert_eq!(path_for(dir), dir.join("source"));
     assert_eq!(path_for(&dir.join("new")), dir.join("new"));
     assert_eq!(path_for(&dir.join("new/")), dir.join("new/source"));
-    assert_eq!(OutputOptions::default().path_for(fixture.metainfo()), Path::new("source"));
+    assert_eq!(OutputOptions::default().path_for(&fixture.form()), Path::new("source"));
+    let sealed = fixture.sealed();
+    assert_eq!(
+        OutputOptions::default().path_for(&sealed.form()),
+        Path::new("source"),
+        "not what it is called outside"
+    );
 }
 
 #[test]
@@ -366,7 +388,7 @@ fn a_share_is_read_only_as_long_as_it_is_what_was_hashed() {
     let info_hash = fixture.metainfo().info_hash();
     let source = fixture.dir.path().join("source");
     let disk = Disk::default();
-    disk.offer(Arc::clone(fixture.metainfo()), fixture.hashed.source);
+    disk.offer(fixture.hashed.source);
     let read = |file, offset, length| {
         let place = Place { file, offset };
         let read = disk.execute(DiskCommand::Read { ticket: Ticket(3), info_hash, place, length });
@@ -431,12 +453,68 @@ fn a_folder_that_reads_as_a_single_file_is_found_again() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("source")).unwrap();
     fs::write(dir.path().join("source/source"), "twice").unwrap();
-    let fixture = Fixture::hash(dir);
+    let fixture = Fixture::hash(dir, None);
     assert!(fixture.metainfo().is_single_file());
     let (disk, _) = fixture.prepare(false);
     fixture.write_all(&disk);
     fixture.finish(&disk).unwrap();
     assert_eq!(fs::read(fixture.output()).unwrap(), b"twice");
+}
+
+#[test]
+fn an_encrypted_share_of_any_length_is_read_sealed_and_written_open() {
+    let block = PLAIN_BLOCK_LEN as usize;
+    let lengths = [0, 1, block - 1, block, block + 1, 2 * block, 4 * block - 1, 4 * block, 4 * block + 1, 0];
+    for threads in [1, 3] {
+        let mut fixture = Fixture::folder(&lengths, 14).sealed();
+        assert_eq!((fixture.metainfo().name(), fixture.hashed.name.as_str()), (SEALED_NAME, "source"));
+        let mut shared: Vec<u64> = fixture.metainfo().files().iter().map(|file| file.length).collect();
+        let mut wanted = lengths.map(|length| sealed_length(length as u64));
+        shared.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(shared, wanted);
+        // What is read from the source is what the metainfo says, and what the other end verifies.
+        let offered = Disk::default();
+        let options =
+            ShareOptions { piece_length: PIECE, key: fixture.key.clone(), threads, ..ShareOptions::default() };
+        let again = hash_share(&fixture.dir.path().join("source"), &options, &|_, _| {}).unwrap();
+        assert_eq!(again.metainfo, *fixture.metainfo(), "sealing is a function of key, names and bytes");
+        offered.offer(again.source);
+        let (disk, _) = fixture.prepare(false);
+        let info_hash = fixture.metainfo().info_hash();
+        for (number, piece) in (0u32..).zip(fixture.metainfo().pieces()) {
+            let (place, length) = (Place { file: piece.file, offset: piece.offset }, piece.chunk.length());
+            let read = offered.execute(DiskCommand::Read { ticket: Ticket(1), info_hash, place, length });
+            let DiskEvent::Read { data, .. } = read else { panic!("{read:?}") };
+            assert_eq!(data.unwrap(), fixture.piece(number));
+            let read = offered.execute(DiskCommand::ReadLeaves { ticket: Ticket(2), info_hash, place, length });
+            let DiskEvent::Leaves { leaves: read, .. } = read else { panic!("{read:?}") };
+            assert_eq!(read.unwrap(), leaves(&fixture.piece(number)));
+        }
+        fixture.write_all(&disk);
+        fixture.finish(&disk).unwrap();
+        fixture.assert_output_is_right();
+        // A share that is downloaded can be passed on.
+        fixture.hashed.source = hash_share(&fixture.output(), &options, &|_, _| {}).unwrap().source;
+        fixture.assert_claims_everything(&fixture.prepare(false).1.unwrap());
+    }
+}
+
+#[test]
+fn an_encrypted_share_without_its_key_leaves_the_disk_alone() {
+    let mut fixture = Fixture::folder(&[5, 0], 15).sealed();
+    for (key, why) in [(None, "the link has no key"), (Some(ShareKey::new([8; 32])), "does not open this share")] {
+        fixture.key = key;
+        let refused = fixture.prepare(true).1.unwrap_err();
+        assert!(refused.0.contains(why), "{refused}");
+        assert_eq!(fs::read_dir(fixture.dir.path()).unwrap().count(), 1, "only the source");
+    }
+    let mut plain = Fixture::file(b"x");
+    plain.key = Some(ShareKey::new([7; 32]));
+    assert!(plain.prepare(true).1.unwrap_err().0.contains("is not encrypted"));
+    let named = ShareOptions { name: Some(SEALED_NAME.into()), ..ShareOptions::default() };
+    let refused = hash_share(&plain.dir.path().join("source"), &named, &|_, _| {}).unwrap_err();
+    assert!(refused.to_string().contains("marks encrypted shares"), "{refused}");
 }
 
 #[test]

@@ -31,7 +31,16 @@ pub fn random_seed() -> u64 {
 /// If the operating system has no randomness to give.
 #[must_use]
 pub fn random_id() -> PeerId {
-    let mut name = Digest::default();
-    getrandom::fill(&mut name.0).expect("the operating system gives random numbers");
-    PeerId(name)
+    PeerId(Digest(random_secret()))
+}
+
+/// 32 bytes that nobody can guess, from the operating system: a key, for one.
+///
+/// # Panics
+/// If the operating system has no randomness to give.
+#[must_use]
+pub fn random_secret() -> [u8; 32] {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).expect("the operating system gives random numbers");
+    secret
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use kollator_core::seal::ShareKey;
 use kollator_runtime::disk::{HashedShare, ShareOptions, hash_share};
 
 use crate::Ended;
@@ -15,7 +16,7 @@ use crate::words;
 pub(crate) async fn run(create: Create) -> anyhow::Result<Ended> {
     let mut signals = Signals::listen()?;
     let hashed = tokio::select! {
-        hashed = hash(create.path, create.making, Vec::new()) => hashed?,
+        hashed = hash(create.path, create.making, Vec::new(), None) => hashed?,
         signal = signals.next() => return Ok(Ended::Stopped(signal)),
     };
     write_ko(&create.ko, hashed.metainfo.raw())?;
@@ -23,9 +24,15 @@ pub(crate) async fn run(create: Create) -> anyhow::Result<Ended> {
     Ok(Ended::Done)
 }
 
-/// Hashes a file or folder with a progress bar.
-pub(crate) async fn hash(path: PathBuf, making: Making, fronts: Vec<String>) -> anyhow::Result<HashedShare> {
-    let options = ShareOptions { piece_length: making.piece_length, name: making.name, fronts, threads: cores() };
+/// Hashes a file or folder, encrypted if there is a key, with a progress bar.
+pub(crate) async fn hash(
+    path: PathBuf,
+    making: Making,
+    fronts: Vec<String>,
+    key: Option<ShareKey>,
+) -> anyhow::Result<HashedShare> {
+    let Making { piece_length, name } = making;
+    let options = ShareOptions { piece_length, name, fronts, key, threads: cores() };
     let bar = words::bar("hashing", 0);
     let shown = bar.clone();
     let hashing = tokio::task::spawn_blocking(move || {

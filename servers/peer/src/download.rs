@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
 use kollator_core::id::InfoHash;
+use kollator_core::link::LinkKey;
 use kollator_core::metainfo::Metainfo;
-use kollator_core::node::peer::{Command, Order, PeerEvent, Progress, SourceKind, Totals, WorkerUrl};
+use kollator_core::node::peer::{Command, Order, PeerEvent, Progress, SourceKind, Totals};
+use kollator_core::seal::{ShareKey, is_sealed, open_with};
 use kollator_runtime::disk::{Disk, OutputOptions};
 use kollator_runtime::node::peer::PeerNode;
 use serde::Serialize;
@@ -17,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Ended;
+use crate::identity::IdentityArgs;
 use crate::node;
 use crate::settings::{Download, Network};
 use crate::signals::{Signal, Signals};
@@ -34,8 +37,8 @@ enum Line<'a> {
     Online { worker: Option<&'a str> },
     /// No front answers; trying again.
     Offline { reason: &'a str },
-    /// What the share holds is known.
-    Metainfo { info_hash: InfoHash, name: &'a str, bytes_total: u64, files: usize, chunks: usize },
+    /// What the share holds is known. Bytes of an encrypted one are counted as they are shared.
+    Metainfo { info_hash: InfoHash, name: &'a str, encrypted: bool, bytes_total: u64, files: usize, chunks: usize },
     /// A source is connected.
     SourceUp { peer: String, kind: &'static str },
     /// A source is gone.
@@ -68,6 +71,7 @@ impl BytesFrom {
 /// Where what happens is shown.
 struct Show {
     json: bool,
+    key: Option<ShareKey>,
     bar: ProgressBar,
     begun: Instant,
     offline: words::Offline,
@@ -79,26 +83,28 @@ pub(crate) async fn run(network: &Network, download: Download) -> anyhow::Result
     let target = Target::read(&download.target)?;
     let info_hash = target.info_hash();
     let (http, mut workers, dht) = (download.http(), download.workers, download.dht);
+    let bar = words::bar("downloading", 0);
+    let mut show = Show { json: download.json, key: None, bar, begun, offline: words::Offline::default() };
+    show.key = show.or_failed(info_hash, unlock(target.key(), &download.identity))?;
     let disk = Disk::default();
     let options = OutputOptions {
         path: download.output,
         overwrite: download.overwrite,
         sync: download.sync,
+        key: show.key.clone(),
         threads: node::cores(),
     };
     disk.expect(info_hash, options);
     let is_led = !workers.is_empty() || dht.is_wanted();
     let others = if is_led { network.given_fronts().to_vec() } else { network.fronts() };
     let fronts = node::fronts(target.fronts(), others)?;
-    let mut show =
-        Show { json: download.json, bar: words::bar("downloading", 0), begun, offline: words::Offline::default() };
     workers.extend(target.workers());
     let mut finding = pin!(dht.workers(info_hash, network.patience()));
     let is_alone = dht.is_wanted() && fronts.is_empty() && workers.is_empty();
     if is_alone {
         // There is nothing to do before, so nothing is to fail for want of progress.
         workers = tokio::select! {
-            found = &mut finding => show.found(info_hash, found)?,
+            found = &mut finding => show.or_failed(info_hash, found)?,
             signal = signals.next() => return Ok(Ended::Stopped(signal)),
         };
     }
@@ -131,6 +137,18 @@ pub(crate) async fn run(network: &Network, download: Download) -> anyhow::Result
         Followed::Stopped(signal) => {
             words::say("stopped; the same command goes on from here");
             Ok(Ended::Stopped(signal))
+        }
+    }
+}
+
+/// The key that opens the share, if the link has one.
+fn unlock(key: Option<&LinkKey>, identity: &IdentityArgs) -> anyhow::Result<Option<ShareKey>> {
+    match key {
+        None => Ok(None),
+        Some(LinkKey::Open(key)) => Ok(Some(key.clone())),
+        Some(LinkKey::Wrapped(wrapped)) => {
+            let identity = identity.read().context("the link is for one person only")?;
+            Ok(Some(identity.unwrap(wrapped)?))
         }
     }
 }
@@ -174,13 +192,13 @@ async fn follow(
 }
 
 impl Show {
-    /// What came of looking for workers where there is no other way to the share.
-    fn found(&self, info_hash: InfoHash, found: anyhow::Result<Vec<WorkerUrl>>) -> anyhow::Result<Vec<WorkerUrl>> {
-        if let Err(error) = &found {
+    /// What came of something without which there is no way to the share.
+    fn or_failed<T>(&self, info_hash: InfoHash, result: anyhow::Result<T>) -> anyhow::Result<T> {
+        if let Err(error) = &result {
             self.bar.finish_and_clear();
-            self.line(&Line::Failed { info_hash, reason: &error.to_string() })?;
+            self.line(&Line::Failed { info_hash, reason: &format!("{error:#}") })?;
         }
-        found.with_context(|| format!("could not download {info_hash}"))
+        result.with_context(|| format!("could not download {info_hash}"))
     }
 
     fn line(&self, line: &Line<'_>) -> anyhow::Result<()> {
@@ -224,7 +242,8 @@ impl Show {
                 self.say(&format!("the front says: {message}"));
                 Ok(())
             }
-            PeerEvent::Stored { .. }
+            PeerEvent::Gained { .. }
+            | PeerEvent::Stored { .. }
             | PeerEvent::Safe { .. }
             | PeerEvent::Completed { .. }
             | PeerEvent::Failed { .. } => Ok(()),
@@ -233,10 +252,14 @@ impl Show {
 
     fn metainfo(&self, metainfo: &Metainfo) -> anyhow::Result<()> {
         self.bar.set_length(metainfo.total_length());
-        self.bar.set_message(metainfo.name().to_owned());
+        // A share that does not open fails next, with the reason.
+        let opened = open_with(metainfo, self.key.as_ref()).ok().flatten();
+        let name = opened.as_ref().map_or(metainfo.name(), |share| &share.name);
+        self.bar.set_message(name.to_owned());
         self.line(&Line::Metainfo {
             info_hash: metainfo.info_hash(),
-            name: metainfo.name(),
+            name,
+            encrypted: is_sealed(metainfo),
             bytes_total: metainfo.total_length(),
             files: metainfo.files().len(),
             chunks: metainfo.pieces().len(),

@@ -1,8 +1,9 @@
 //! `kollator info`: what a link or file names, for people and for programs.
 
 use kollator_core::id::InfoHash;
-use kollator_core::link::ShareRef;
+use kollator_core::link::{LinkKey, ShareRef};
 use kollator_core::metainfo::Metainfo;
+use kollator_core::seal::is_sealed;
 use serde::Serialize;
 
 use crate::settings::Info;
@@ -15,11 +16,25 @@ struct Description<'a> {
     info_hash: InfoHash,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encrypted: Option<Encrypted>,
     #[serde(flatten)]
     content: Option<Content>,
     fronts: &'a [String],
     trackers: &'a [String],
     web_seeds: &'a [String],
+}
+
+/// What is known of what opens an encrypted share. The key itself is never told.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Encrypted {
+    /// Whoever has the link.
+    ForAnyoneWithTheLink,
+    /// The owner of one public key.
+    ForOnePerson,
+    /// Whoever has the key, which a `.ko` never holds.
+    KeyNotHere,
 }
 
 #[derive(Serialize)]
@@ -53,6 +68,10 @@ fn of_link(share: &ShareRef) -> Description<'_> {
     Description {
         info_hash: share.info_hash,
         name: share.name.as_deref(),
+        encrypted: share.key.as_ref().map(|key| match key {
+            LinkKey::Open(_) => Encrypted::ForAnyoneWithTheLink,
+            LinkKey::Wrapped(_) => Encrypted::ForOnePerson,
+        }),
         content: None,
         fronts: &share.fronts,
         trackers: &share.trackers,
@@ -65,6 +84,7 @@ fn of_metainfo(metainfo: &Metainfo) -> Description<'_> {
     Description {
         info_hash: metainfo.info_hash(),
         name: Some(metainfo.name()),
+        encrypted: is_sealed(metainfo).then_some(Encrypted::KeyNotHere),
         content: Some(Content {
             piece_length: metainfo.piece_length(),
             total_length: metainfo.total_length(),
@@ -78,10 +98,21 @@ fn of_metainfo(metainfo: &Metainfo) -> Description<'_> {
     }
 }
 
+impl Encrypted {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::ForAnyoneWithTheLink => "yes; the link has the key",
+            Self::ForOnePerson => "yes; the link is for the owner of one public key",
+            Self::KeyNotHere => "yes; only the whole link opens names and content, which are shown sealed",
+        }
+    }
+}
+
 impl Description<'_> {
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("info hash     {}", self.info_hash)];
         lines.extend(self.name.map(|name| format!("name          {name}")));
+        lines.extend(self.encrypted.map(|encrypted| format!("encrypted     {}", encrypted.words())));
         if let Some(content) = &self.content {
             lines.push(format!(
                 "size          {} ({} bytes)",

@@ -5,6 +5,7 @@
 mod create;
 mod dht;
 mod download;
+mod identity;
 mod info;
 mod node;
 mod settings;
@@ -55,6 +56,7 @@ async fn run(settings: Settings) -> anyhow::Result<Ended> {
         Verb::Download(download) => download::run(&network, download).await,
         Verb::Create(create) => create::run(create).await,
         Verb::Info(info) => info::run(&info).map(|()| Ended::Done),
+        Verb::Key(key) => identity::run(&key).map(|()| Ended::Done),
     }
 }
 

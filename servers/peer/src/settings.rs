@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use kollator_core::id::BadName;
 use kollator_core::metainfo::{DEFAULT_PIECE_LENGTH, MAX_PIECE_LENGTH, MIN_PIECE_LENGTH};
 use kollator_core::node::peer::{HttpUse, WorkerUrl};
+use kollator_core::seal::PublicKey;
 use kollator_runtime::link::FrontUrl;
 use kollator_runtime::net::origin::Origin;
 use kollator_servers::LogFormat;
@@ -15,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::dht::DhtArgs;
+use crate::identity::IdentityArgs;
 
 /// The front that is asked if none is named.
 const USUAL_FRONT: &str = "http://localhost:8080";
@@ -60,6 +62,8 @@ pub(crate) enum Verb {
     Create(Create),
     /// Say what a .ko or .torrent file, a magnet link or a share link names. Does not use the network.
     Info(Info),
+    /// Print one's public key, to which others can share. Makes an identity if there is none.
+    Key(Key),
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +72,13 @@ pub(crate) struct Share {
     pub(crate) path: PathBuf,
     #[command(flatten)]
     pub(crate) making: Making,
+    /// Encrypt the share: only who has its whole link can open it, no front, no worker and no other peer.
+    #[arg(long)]
+    pub(crate) encrypt: bool,
+    /// Encrypt the share to the owner of this public key, whose `kollator key` prints it: only they can open it with the
+    /// link.
+    #[arg(long, value_name = "PUBLIC_KEY", allow_hyphen_values = true)]
+    pub(crate) to: Option<PublicKey>,
     /// Also write the share's .ko to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) ko: Option<PathBuf>,
@@ -107,6 +118,8 @@ pub(crate) struct Download {
     /// current folder. While it comes, it is called PATH.part.
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
     /// Get the bytes in order rather than the rarest first.
     #[arg(long)]
     pub(crate) sequential: bool,
@@ -143,6 +156,12 @@ impl Download {
             _ => HttpUse::Helping,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Key {
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
 }
 
 #[derive(Debug, Args)]
@@ -227,6 +246,21 @@ mod tests {
         for text in ["", "KiB", "5000000", "8KiB", "32MiB", "16 KiB", "-16384", "4GiB", "4294967296MiB", "1e6"] {
             assert!(piece_length(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_share_is_encrypted_to_a_public_key() {
+        let parse =
+            |args: &[&str]| match Settings::try_parse_from(["kollator", "share", "x"].iter().chain(args))?.verb {
+                Verb::Share(share) => Ok::<_, clap::Error>((share.encrypt, share.to.map(|to| to.to_string()))),
+                _ => panic!("a share was asked for"),
+            };
+        // A key may begin with a hyphen.
+        let key = PublicKey::new([0xf8; 32]).to_string();
+        assert!(key.starts_with('-'));
+        assert_eq!(parse(&["--to", &key]).unwrap(), (false, Some(key)));
+        assert_eq!(parse(&["--encrypt"]).unwrap(), (true, None));
+        assert!(parse(&["--to", "me"]).unwrap_err().to_string().contains("a public key must be 43 characters"));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! `kollator share`: hash, bring to the worker, print the link.
 
 use anyhow::bail;
-use kollator_core::link::ShareRef;
+use kollator_core::link::{LinkKey, ShareRef};
 use kollator_core::metainfo::{Metainfo, web_seed_url};
 use kollator_core::node::peer::{Command, HttpUse, PeerEvent};
+use kollator_core::seal::{SealError, ShareKey, WrappedKey};
 use kollator_runtime::disk::Disk;
 use kollator_runtime::node::peer::PeerNode;
+use kollator_runtime::node::random_secret;
 use tokio::sync::mpsc;
 
 use crate::Ended;
@@ -18,8 +20,9 @@ use crate::words;
 pub(crate) async fn run(network: &Network, share: Share) -> anyhow::Result<Ended> {
     let mut signals = Signals::listen()?;
     let fronts = network.base_urls();
+    let (key, link_key) = keys(&share)?.unzip();
     let hashed = tokio::select! {
-        hashed = hash(share.path, share.making, fronts.clone()) => hashed?,
+        hashed = hash(share.path, share.making, fronts.clone(), key) => hashed?,
         signal = signals.next() => return Ok(Ended::Stopped(signal)),
     };
     let metainfo = hashed.metainfo;
@@ -27,11 +30,11 @@ pub(crate) async fn run(network: &Network, share: Share) -> anyhow::Result<Ended
         write_ko(ko, metainfo.raw())?;
     }
     let disk = Disk::default();
-    disk.offer(metainfo.clone(), hashed.source);
+    disk.offer(hashed.source);
     let (peer, mut events) = node::start(network, network.fronts(), HttpUse::Never, disk)?;
     peer.command(Command::Share { metainfo: metainfo.clone(), upload: true }).await?;
     let stored = tokio::select! {
-        stored = until_stored(&metainfo, &mut events) => stored,
+        stored = until_stored(&hashed.name, &metainfo, &mut events) => stored,
         signal = signals.next() => {
             peer.shutdown().await;
             return Ok(Ended::Stopped(signal));
@@ -49,8 +52,9 @@ pub(crate) async fn run(network: &Network, share: Share) -> anyhow::Result<Ended
         write_ko(ko, &metainfo.with_web_seed(&web_seed_url(&http, metainfo.info_hash()))?)?;
     }
     let named = ShareRef {
-        name: Some(metainfo.name().to_owned()),
+        name: Some(hashed.name),
         fronts: fronts.clone(),
+        key: link_key,
         ..ShareRef::new(metainfo.info_hash())
     };
     words::print(&named.share_link(&fronts[0]))?;
@@ -61,8 +65,20 @@ pub(crate) async fn run(network: &Network, share: Share) -> anyhow::Result<Ended
     Ok(Ended::Done)
 }
 
+/// What to encrypt the share with and what its link has for that, if it is to be encrypted.
+fn keys(share: &Share) -> Result<Option<(ShareKey, LinkKey)>, SealError> {
+    let key = ShareKey::new(random_secret());
+    let link_key = match &share.to {
+        Some(person) => LinkKey::Wrapped(WrappedKey::wrap(&key, person, random_secret())?),
+        None if share.encrypt => LinkKey::Open(key.clone()),
+        None => return Ok(None),
+    };
+    Ok(Some((key, link_key)))
+}
+
 /// Follows the upload until the worker has all of it; where that serves HTTP.
 async fn until_stored(
+    name: &str,
     metainfo: &Metainfo,
     events: &mut mpsc::UnboundedReceiver<PeerEvent>,
 ) -> anyhow::Result<Option<String>> {
@@ -91,11 +107,12 @@ async fn until_stored(
             }
             PeerEvent::Failed { reason, .. } => {
                 bar.finish_and_clear();
-                bail!("could not share {}: {reason}", metainfo.name());
+                bail!("could not share {name}: {reason}");
             }
             PeerEvent::SourceUp { .. }
             | PeerEvent::SourceDown { .. }
             | PeerEvent::Metainfo { .. }
+            | PeerEvent::Gained { .. }
             | PeerEvent::Completed { .. } => {}
         }
     }

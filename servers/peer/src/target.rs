@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use kollator_core::id::InfoHash;
-use kollator_core::link::ShareRef;
+use kollator_core::link::{LinkKey, ShareRef};
 use kollator_core::metainfo::Metainfo;
 use kollator_core::node::peer::WorkerUrl;
 use kollator_core::wire::frame::MAX_METAINFO;
@@ -53,6 +53,14 @@ impl Target {
     pub(crate) fn workers(&self) -> Vec<WorkerUrl> {
         let Self::Link(share) = self else { return Vec::new() };
         share.web_seeds.iter().filter_map(|url| WorkerUrl::of_web_seed(url, share.info_hash)).collect()
+    }
+
+    /// What it has to open an encrypted share with.
+    pub(crate) const fn key(&self) -> Option<&LinkKey> {
+        match self {
+            Self::Link(share) => share.key.as_ref(),
+            Self::File(_) => None,
+        }
     }
 
     /// Base URLs of the fronts it names.

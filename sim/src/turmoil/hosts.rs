@@ -163,7 +163,7 @@ impl Network {
     pub async fn share(self, client: Client, share: HashedShare) -> Result<(), Failure> {
         let disk = Disk::default();
         let metainfo = share.metainfo;
-        disk.offer(metainfo.clone(), share.source);
+        disk.offer(share.source);
         let (node, mut events) = self.peer(&client, &disk)?;
         node.command(Command::Share { metainfo, upload: true }).await?;
         loop {
@@ -191,7 +191,7 @@ impl Network {
     ) -> Result<Totals, Failure> {
         let info_hash = metainfo.info_hash();
         let disk = Disk::default();
-        disk.expect(info_hash, OutputOptions { path: Some(output), overwrite: false, sync: false, threads: 1 });
+        disk.expect(info_hash, OutputOptions { path: Some(output), threads: 1, ..OutputOptions::default() });
         let (node, mut events) = self.peer(&client, &disk)?;
         node.command(Command::Download { info_hash, metainfo: None, order: Order::RarestFirst }).await?;
         let totals = loop {

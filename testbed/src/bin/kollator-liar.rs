@@ -2,7 +2,6 @@
 //! tenth block it sends. Never to be part of a real network.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
@@ -45,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
     let options = ShareOptions { piece_length: settings.piece_length, ..ShareOptions::default() };
     let hashed = hash_share(&settings.path, &options, &|_, _| {})?;
     let disk = Disk::default();
-    disk.offer(Arc::clone(&hashed.metainfo), hashed.source);
+    disk.offer(hashed.source);
     let config = PeerConfig::new(random_id(), random_seed(), 1);
     let name = config.id;
     let fronts = vec![settings.front];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub use super::web::{WebAsk, WebCommand, WebEvent, WebId, WorkerUrl};
 use crate::id::{InfoHash, PeerId};
 use crate::metainfo::Metainfo;
-use crate::node::io::{DiskCommand, DiskEvent, LinkCommand, LinkEvent};
+use crate::node::io::{DiskCommand, DiskEvent, LinkCommand, LinkEvent, Place};
 use crate::rtc::{RtcCommand, RtcEvent};
 pub use crate::transfer::{Order, SourceKind};
 
@@ -62,6 +62,16 @@ pub enum Command {
         info_hash: InfoHash,
         /// Where they serve HTTP.
         workers: Vec<WorkerUrl>,
+    },
+    /// Move the window of a share that is, or will be, downloaded: somebody is waiting for what is at `place`. While one
+    /// is set, [`PeerConfig::window`](super::PeerConfig::window) bytes from there on, but not beyond the end of the file,
+    /// come before all else, first byte first; the rest is asked for behind them, as the order of the download says.
+    /// Move it along as the bytes are used. A share that is not here, or complete, needs no window: then it does nothing.
+    Seek {
+        /// Which.
+        info_hash: InfoHash,
+        /// Where; the block that the offset lies in comes first. `None`, or a place outside the share: no window.
+        place: Option<Place>,
     },
     /// Offer a share whose content the disk has. With `upload`, also bring it to the assigned worker; that
     /// ends with [`PeerEvent::Safe`] or [`PeerEvent::Failed`].
@@ -120,6 +130,18 @@ pub enum PeerEvent {
     FrontComplained {
         /// In its words.
         message: String,
+    },
+    /// Blocks of a share are verified and written. Of what is downloaded, each byte is told of once for each of its
+    /// places, however the share is cut.
+    Gained {
+        /// The share.
+        info_hash: InfoHash,
+        /// Where the first byte of them is: everywhere where the same blocks belong.
+        places: Arc<[Place]>,
+        /// Bytes at each place.
+        length: u32,
+        /// Who gave them, and what it is; `None`: found on disk.
+        from: Option<(SourceName, SourceKind)>,
     },
     /// A source is connected.
     SourceUp {

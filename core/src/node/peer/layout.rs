@@ -1,6 +1,6 @@
 //! How a share is cut: its chunks, where each belongs, and which pieces are here. Knows no session and no disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -9,6 +9,7 @@ use crate::id::{ChunkId, Digest};
 use crate::merkle::BLOCK_LEN;
 use crate::metainfo::{Metainfo, Piece};
 use crate::node::io::{Claim, Place};
+use crate::transfer::Urgent;
 use crate::wire::frame::{Frame, MAX_HAVE_PIECES, RequestId};
 
 /// A chunk of a share.
@@ -79,6 +80,34 @@ impl Layout {
             news.push(Frame::Have { request: 0, info_hash, first, bitmap: bitmap(eight) });
         }
         if self.is_own { news } else { Vec::new() }
+    }
+
+    /// The blocks from `place` on to the end of its file, `bytes` of it at most, in the order of the file; none if there
+    /// is no such place.
+    pub(super) fn window(&self, place: Option<Place>, bytes: u64) -> Vec<Urgent> {
+        let found = place.and_then(|place| Some((place.offset, self.metainfo.files().get(place.file as usize)?)));
+        let Some((from, file)) = found.filter(|(from, file)| *from < file.length) else { return Vec::new() };
+        let until = from.saturating_add(bytes);
+        let first = file.pieces.start;
+        let pieces = &self.metainfo.pieces()[first as usize..file.pieces.end as usize];
+        let skipped = pieces.partition_point(|piece| piece.offset + u64::from(piece.chunk.length()) <= from);
+        let pieces = (first..).zip(pieces).skip(skipped).take_while(|(_, piece)| piece.offset < until);
+        let pieces: Vec<(u32, &Piece)> = pieces.collect();
+        // A piece whose chunk occurred before goes by the name of the first.
+        let repeated = pieces.iter().filter(|(number, _)| !self.slots.contains_key(number));
+        let repeated: BTreeSet<ChunkId> = repeated.map(|(_, piece)| piece.chunk).collect();
+        let mut names = BTreeMap::new();
+        if !repeated.is_empty() {
+            let slots = self.slots.iter().filter(|(_, slot)| repeated.contains(&slot.chunk));
+            names.extend(slots.map(|(name, slot)| (slot.chunk, *name)));
+        }
+        let urgent = |(number, piece): (u32, &Piece)| {
+            let block = |offset: u64| offset.saturating_sub(piece.offset) / u64::from(BLOCK_LEN);
+            let end = (block(until - 1) + 1).min(piece.chunk.blocks().into()) as u16;
+            let slot = names.get(&piece.chunk).copied().unwrap_or(number);
+            Urgent { slot, first: block(from) as u16, end }
+        };
+        pieces.into_iter().map(urgent).collect()
     }
 
     /// HAVE frames that tell of every piece; `None` if others could not make sense of them.

@@ -5,8 +5,10 @@
 
 mod bringing;
 mod cutting;
+mod gains;
 mod io;
 mod layout;
+mod seeking;
 mod share;
 mod web;
 
@@ -62,6 +64,8 @@ pub struct PeerConfig {
     pub max_swarm_dials: usize,
     /// Most bytes a download holds in memory or has asked for.
     pub max_buffered: u64,
+    /// Bytes from where a user is in a download, that come before the rest of it.
+    pub window: u64,
     /// Limits on serving others.
     pub upload: UploadConfig,
 }
@@ -79,6 +83,7 @@ impl PeerConfig {
             max_sessions: 64,
             max_swarm_dials: 8,
             max_buffered: 24 << 20,
+            window: 8 << 20,
             upload: UploadConfig { lane: UPLOAD_LANE, ..UploadConfig::default() },
         }
     }
@@ -202,6 +207,7 @@ impl Peer {
                 self.download(now, info_hash, metainfo, order);
             }
             Command::AddWorkers { info_hash, workers } => self.add_workers(info_hash, workers),
+            Command::Seek { info_hash, place } => self.seek(now, info_hash, place),
             Command::Share { metainfo, upload } => self.share(now, metainfo, upload),
             Command::Stop { info_hash } => self.stop(info_hash),
             Command::Shutdown => self.shutdown(),

@@ -1,6 +1,6 @@
 //! One share of a peer, from the first look for its `.ko` to seeding it, and what the peer does for its shares.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +8,17 @@ use bytes::Bytes;
 
 use super::bringing::{Bringing, Say};
 use super::cutting::Cutting;
+use super::gains::name_of;
 use super::layout::{Claims, Layout, Slot};
 use super::web::{Ladder, Sight, say};
 use super::{
-    Ask, HUNGRY_ANNOUNCE, HttpUse, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, Totals,
-    UPLOAD_LANE, WorkerUrl, next_ask,
+    Ask, HUNGRY_ANNOUNCE, HttpUse, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, SourceName,
+    Totals, UPLOAD_LANE, WorkerUrl, next_ask,
 };
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, earliest};
 use crate::metainfo::Metainfo;
-use crate::node::io::{Claim, DiskCommand, DiskError, Ticket};
+use crate::node::io::{Claim, DiskCommand, DiskError, Place, Ticket};
 use crate::rtc::ConnId;
 use crate::transfer::metainfo_fetch::Fetched;
 use crate::transfer::{Download, DownloadConfig, DownloadOutput, MetainfoFetch, Offence};
@@ -74,9 +75,13 @@ pub(super) struct Share {
     lane: u8,
     /// Whether its `.ko` came from a worker, which then holds all its chunks.
     is_kept: bool,
-    totals: Totals,
+    pub(super) totals: Totals,
+    /// The names of those whose blocks are here or may come.
+    pub(super) givers: BTreeMap<ConnId, SourceName>,
+    /// Where its user is.
+    pub(super) place: Option<Place>,
     pub(super) sources: usize,
-    last_gain: Instant,
+    pub(super) last_gain: Instant,
 }
 
 impl Share {
@@ -222,6 +227,8 @@ impl Peer {
                     lane,
                     is_kept: false,
                     totals: Totals::default(),
+                    givers: BTreeMap::new(),
+                    place: None,
                     sources: 0,
                     last_gain: now,
                 };
@@ -404,6 +411,9 @@ impl Peer {
     /// Lets a download begin with every session that is up.
     pub(super) fn start_download(&mut self, now: Instant, info_hash: InfoHash, mut download: Box<Download>) {
         let share = self.shares.get_mut(&info_hash).expect("the caller knows the share");
+        if let Some(layout) = &share.layout {
+            download.seek(now, layout.window(share.place, self.config.window));
+        }
         download.wake(now);
         share.last_gain = now;
         share.ladder.rest(now, share.fetched());
@@ -477,6 +487,7 @@ impl Peer {
             let Some(output) = download.poll() else {
                 if download.is_idle() {
                     share.job = Job::Finishing;
+                    share.givers.clear();
                     self.out.push(PeerOutput::Disk(DiskCommand::Finish { info_hash }));
                     moved = true;
                 }
@@ -494,13 +505,8 @@ impl Peer {
                     let places = Arc::clone(&layout.slots[&slot].places);
                     self.out.push(PeerOutput::Disk(DiskCommand::Write { ticket, info_hash, places, blocks }));
                 }
-                DownloadOutput::Gained { slot, from, bytes } => {
-                    share.last_gain = now;
-                    let bytes = bytes * layout.slots[&slot].places.len() as u64;
-                    *match from {
-                        Some(kind) => share.totals.from.entry(kind).or_default(),
-                        None => &mut share.totals.from_disk,
-                    } += bytes;
+                DownloadOutput::Gained { slot, first, bytes, from } => {
+                    self.gained(now, info_hash, slot, (first, bytes), from);
                 }
                 DownloadOutput::ChunkDone { slot } => self.chunk_done(info_hash, slot),
                 DownloadOutput::Blame { conn, offence } => self.blame(now, conn, offence.to_string()),
@@ -548,6 +554,8 @@ impl Peer {
                 self.ask_for_list(conn, info_hash);
             }
             Job::Downloading(download) => {
+                let name = name_of(&self.sessions, &self.web, conn).expect("a session has a name");
+                share.givers.insert(conn, name);
                 download.source_up(now, conn, kind);
                 share.sources = download.sources().count();
                 self.ask_for_list(conn, info_hash);
@@ -592,6 +600,9 @@ impl Peer {
                 }
                 Job::Downloading(download) => {
                     download.source_down(now, conn);
+                    if !download.holds_of(conn) {
+                        share.givers.remove(&conn);
+                    }
                     share.sources = download.sources().count();
                 }
                 Job::Preparing | Job::Finishing | Job::Seeding => {}

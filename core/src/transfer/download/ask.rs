@@ -15,6 +15,7 @@ impl Download {
     pub(super) fn fill(&mut self, now: Instant) {
         for source in self.sources.values_mut() {
             source.paused_until = source.paused_until.filter(|until| now < *until);
+            source.busy_until = source.busy_until.filter(|until| now < *until);
         }
         if self.chunks.is_empty() {
             return;
@@ -37,13 +38,13 @@ impl Download {
 
     /// Asks one range of one source; false if there is nothing to ask or no room.
     fn ask_one(&mut self, now: Instant, conn: ConnId) -> bool {
+        if let Some(asked) = self.ask_urgent(now, conn) {
+            return asked;
+        }
         let Some(source) = self.sources.get(&conn) else { return false };
-        let room = source.pipeline(self.config.max_pipeline).saturating_sub(source.in_flight);
-        let budget = self.config.max_buffered.saturating_sub(self.buffered());
-        let most = (room.min(budget) / u64::from(BLOCK_LEN)).min(u64::from(self.config.request_blocks)) as u16;
-        // A pipeline is topped up by requests of some size, not block by block.
+        let most = self.room(source);
         let idle = source.in_flight == 0;
-        if most == 0 || !source.may_be_asked(now) || (!idle && most < self.config.request_blocks.min(8)) {
+        if most == 0 || !source.may_be_asked(now) {
             return false;
         }
         if let Some((slot, first, count)) = self.next_range(now, conn, most) {
@@ -55,6 +56,18 @@ impl Download {
             return true;
         }
         false
+    }
+
+    /// How many blocks a source may be asked for now.
+    pub(super) fn room(&self, source: &Source) -> u16 {
+        let max = self.config.max_pipeline;
+        let pipeline = if self.is_watched { source.short_pipeline(max) } else { source.pipeline(max) };
+        let room = pipeline.saturating_sub(source.in_flight);
+        let budget = self.config.max_buffered.saturating_sub(self.buffered());
+        let most = (room.min(budget) / u64::from(BLOCK_LEN)).min(u64::from(self.config.request_blocks));
+        // A pipeline is topped up by requests of some size, not block by block.
+        let least = u64::from(self.config.request_blocks.min(8)).min(pipeline / u64::from(2 * BLOCK_LEN));
+        if source.in_flight == 0 || most >= least { most as u16 } else { 0 }
     }
 
     /// The next blocks nobody was asked for, from an open chunk or a new one.
@@ -105,7 +118,7 @@ impl Download {
         self.open.is_empty() || self.open_bytes + u64::from(id.length()) <= self.config.max_open
     }
 
-    fn open(&mut self, slot: u32) {
+    pub(super) fn open(&mut self, slot: u32) {
         let chunk = self.chunks.get_mut(&slot).expect("the caller knows the chunk");
         let mut open = Open::new(chunk.id);
         if open.leaves.is_some()
@@ -136,7 +149,7 @@ impl Download {
         })
     }
 
-    fn ask(&mut self, now: Instant, conn: ConnId, slot: u32, first: u16, count: u16) {
+    pub(super) fn ask(&mut self, now: Instant, conn: ConnId, slot: u32, first: u16, count: u16) {
         let request = self.request();
         let chunk = self.chunks.get_mut(&slot).expect("the caller knows the chunk");
         let owed = chunk.id.range_len(first, count).expect("a run inside the chunk");
@@ -164,14 +177,15 @@ impl Download {
         for slot in slots {
             let able = |source: &Source| source.has(slot) && source.may_be_asked(now);
             let best = self.sources.iter().filter(|(_, source)| able(source));
-            let best = best.min_by_key(|(_, source)| (source.stalled, source.failures));
+            let best =
+                best.min_by_key(|(_, source)| (source.stalled, source.failures, source.time_to_give(now, 0)));
             if let Some(conn) = best.map(|(conn, _)| *conn) {
                 self.ask_leaves(now, slot, conn);
             }
         }
     }
 
-    fn ask_leaves(&mut self, now: Instant, slot: u32, conn: ConnId) {
+    pub(super) fn ask_leaves(&mut self, now: Instant, slot: u32, conn: ConnId) {
         let request = self.request();
         let chunk = self.chunks.get_mut(&slot).expect("the caller knows the chunk");
         let open = chunk.open.as_mut().expect("the caller opened it");

@@ -48,8 +48,8 @@ impl Download {
         let open = chunk.open.as_mut().expect("leaves are asked of open chunks only");
         open.leaves = Some(leaves.clone());
         for (first, count) in open.believe(&chunk.claims.take().unwrap_or_default()) {
-            let bytes = u64::from(chunk.id.range_len(first, count).expect("a run inside the chunk"));
-            self.out.push(DownloadOutput::Gained { slot, from: None, bytes });
+            let bytes = chunk.id.range_len(first, count).expect("a run inside the chunk");
+            self.out.push(DownloadOutput::Gained { slot, first, bytes, from: None });
         }
         let waiting: Vec<Ticket> = self
             .pending
@@ -88,6 +88,7 @@ impl Download {
     pub(super) fn forget(&mut self, slot: u32) {
         let Some(chunk) = self.chunks.remove(&slot) else { return };
         self.claimed.remove(&slot);
+        self.window.retain(|urgent| urgent.slot != slot);
         if self.open.remove(&slot) {
             self.open_bytes -= u64::from(chunk.id.length());
         }

@@ -8,6 +8,7 @@
 mod ask;
 mod judge;
 mod release;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::transfer::chunk::{Block, Chunk, Open};
 use crate::transfer::source::{Request, Source};
 use crate::transfer::{Offence, Order, SourceKind, SourceStats};
 use crate::wire::frame::{Frame, Reason, RequestId};
+
+pub use window::Urgent;
 
 /// A source that owes something and gives nothing for this long loses its turn to others.
 const STALL: Duration = Duration::from_secs(3);
@@ -90,14 +93,16 @@ pub enum DownloadOutput {
         /// The blocks.
         blocks: VerifiedBlocks,
     },
-    /// So many bytes more are verified and written.
+    /// Blocks more are verified and written.
     Gained {
         /// The chunk, as [`Download::want`] named it.
         slot: u32,
-        /// What gave them; `None`: found on disk.
-        from: Option<SourceKind>,
-        /// Bytes.
-        bytes: u64,
+        /// The first of them.
+        first: u16,
+        /// Their length.
+        bytes: u32,
+        /// Who gave them, perhaps gone by now, and what it is; `None`: found on disk.
+        from: Option<(ConnId, SourceKind)>,
     },
     /// A chunk is complete and forgotten.
     ChunkDone {
@@ -153,6 +158,10 @@ pub struct Download {
     /// The source whose turn it is.
     turn: Option<ConnId>,
     retry_denied: Option<Instant>,
+    /// What somebody is waiting for, in the order in which it is needed.
+    window: Vec<Urgent>,
+    /// Somebody is, even if nothing of that is missing now: no source owes more than it gives soon.
+    is_watched: bool,
     out: Outbox<DownloadOutput>,
 }
 
@@ -175,6 +184,8 @@ impl Download {
             next_ticket: 0,
             turn: None,
             retry_denied: None,
+            window: Vec::new(),
+            is_watched: false,
             out: Outbox::default(),
         }
     }
@@ -194,6 +205,12 @@ impl Download {
     #[must_use]
     pub fn wants(&self, slot: u32) -> bool {
         self.chunks.contains_key(&slot)
+    }
+
+    /// Whether blocks that this source gave are here and not yet written.
+    #[must_use]
+    pub fn holds_of(&self, conn: ConnId) -> bool {
+        self.pending.values().any(|pending| pending.conn == conn)
     }
 
     /// Bytes asked for, or here and not yet written.
@@ -217,7 +234,7 @@ impl Download {
             assert_eq!(claims.len(), usize::from(id.blocks()), "one claim a block");
             let all: Option<Vec<Digest>> = claims.iter().copied().collect();
             if all.is_some_and(|leaves| ChunkLeaves::prove(id, leaves).is_some()) {
-                self.out.push(DownloadOutput::Gained { slot, from: None, bytes: u64::from(id.length()) });
+                self.out.push(DownloadOutput::Gained { slot, first: 0, bytes: id.length(), from: None });
                 self.out.push(DownloadOutput::ChunkDone { slot });
                 return;
             }
@@ -440,9 +457,9 @@ impl Download {
                 if let Some(source) = self.sources.get_mut(&pending.conn) {
                     source.bytes += pending.bytes;
                 }
-                let gained =
-                    DownloadOutput::Gained { slot: pending.slot, from: Some(pending.kind), bytes: pending.bytes };
-                self.out.push(gained);
+                let Pending { slot, first, bytes, conn, kind, .. } = pending;
+                let bytes = bytes as u32;
+                self.out.push(DownloadOutput::Gained { slot, first, bytes, from: Some((conn, kind)) });
                 self.complete(pending.slot);
             }
             Err(()) => self.lose(&pending),
@@ -471,7 +488,7 @@ impl Download {
         }
         let sources = self.sources.values().flat_map(|source| {
             let stall = (!source.owes_nothing()).then(|| source.last_progress + STALL);
-            [stall, source.paused_until]
+            [stall, source.paused_until, source.busy_until]
         });
         let leaves = self.open.iter().map(|slot| {
             let open = self.chunks[slot].open.as_ref()?;

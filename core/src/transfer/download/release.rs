@@ -32,7 +32,7 @@ impl Download {
 
     /// Cancels requests to `conn` of which no block is needed any more.
     pub(super) fn cancel_useless(&mut self, conn: ConnId, slot: u32) {
-        let Some(source) = self.sources.get_mut(&conn) else { return };
+        let Some(source) = self.sources.get(&conn) else { return };
         let open = self.chunks.get(&slot).and_then(|chunk| chunk.open.as_ref());
         let needed = |asked: &Request| {
             open.is_some_and(|open| {
@@ -48,14 +48,21 @@ impl Download {
             .map(|(request, _)| *request)
             .collect();
         for request in useless {
-            let asked = source.requests.remove(&request).expect("it was listed a line ago");
-            let owed = u64::from(asked.owed);
-            source.in_flight -= owed;
-            source.late += owed;
-            source.late_answers += 1;
-            self.in_flight -= owed;
-            self.out.push(DownloadOutput::Send { conn, frame: Frame::Cancel { request } });
+            self.cancel(conn, request);
         }
+    }
+
+    /// Takes a request for blocks back. Its blocks are not put among the missing here.
+    pub(super) fn cancel(&mut self, conn: ConnId, request: RequestId) -> Option<Request> {
+        let source = self.sources.get_mut(&conn)?;
+        let asked = source.requests.remove(&request)?;
+        let owed = u64::from(asked.owed);
+        source.in_flight -= owed;
+        source.late += owed;
+        source.late_answers += 1;
+        self.in_flight -= owed;
+        self.out.push(DownloadOutput::Send { conn, frame: Frame::Cancel { request } });
+        Some(asked)
     }
 
     /// Gives the blocks of sources that stopped giving to others, where there are others.
@@ -77,20 +84,29 @@ impl Download {
 
     /// Asks someone else for leaves that do not come.
     pub(super) fn give_up_leaves(&mut self, now: Instant) {
-        for slot in &self.open {
-            let Some(open) = self.chunks.get_mut(slot).and_then(|chunk| chunk.open.as_mut()) else { continue };
-            let Some((conn, at)) = open.leaves_asked else { continue };
-            if open.leaves.is_some() || now < at + STALL {
-                continue;
-            }
-            open.leaves_asked = None;
-            if let Some(source) = self.sources.get_mut(&conn) {
-                let before = source.leaf_requests.len();
-                source.leaf_requests.retain(|_, asked| asked != slot);
-                source.late_answers += (before - source.leaf_requests.len()) as u32;
+        let late = |slot: &&u32| {
+            let open = self.chunks.get(*slot).and_then(|chunk| chunk.open.as_ref());
+            open.is_some_and(|open| {
+                open.leaves.is_none() && open.leaves_asked.is_some_and(|(_, at)| now >= at + STALL)
+            })
+        };
+        let late: Vec<u32> = self.open.iter().filter(late).copied().collect();
+        for slot in late {
+            if let Some(source) = self.ask_other_for_leaves(slot) {
                 source.failures += 1;
                 source.stalled = true;
             }
         }
+    }
+
+    /// Takes back the request for a chunk's leaves, so that another may be asked. Gives who was asked.
+    pub(super) fn ask_other_for_leaves(&mut self, slot: u32) -> Option<&mut Source> {
+        let open = self.chunks.get_mut(&slot).and_then(|chunk| chunk.open.as_mut())?;
+        let (conn, _) = open.leaves_asked.take()?;
+        let source = self.sources.get_mut(&conn)?;
+        let before = source.leaf_requests.len();
+        source.leaf_requests.retain(|_, asked| *asked != slot);
+        source.late_answers += (before - source.leaf_requests.len()) as u32;
+        Some(source)
     }
 }

@@ -69,6 +69,11 @@ impl Web {
         self.up.contains_key(&conn)
     }
 
+    /// The server that is asked under this name.
+    pub(super) fn url(&self, conn: ConnId) -> Option<&WorkerUrl> {
+        self.up.get(&conn).map(|up| &up.url)
+    }
+
     /// How many servers are being asked.
     pub(super) fn len(&self) -> usize {
         self.up.len()

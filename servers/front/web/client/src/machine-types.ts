@@ -29,7 +29,7 @@ export interface MachineConfig {
 export interface Place {
   /** Index into the share's files. */
   file: number;
-  /** First byte in that file, a multiple of 16 KiB. */
+  /** First byte in that file; but for `seek`, a multiple of 16 KiB. */
   offset: number;
 }
 
@@ -68,6 +68,10 @@ export type Input =
   | { t: 'download'; infoHash: string; sequential: boolean }
   /** Offer a share that the disk has, and with `upload` bring it to the worker. Payload: its `.ko`. */
   | { t: 'share'; upload: boolean }
+  /** Get first what comes from here on: the user waits for it. Any offset; again as the user moves on. */
+  | ({ t: 'seek'; infoHash: string } & Place)
+  /** Nobody waits for anything in particular. */
+  | { t: 'seek'; infoHash: string }
   /** Ask these workers over HTTP, too. */
   | { t: 'addWorkers'; infoHash: string; workers: string[] }
   | { t: 'stop'; infoHash: string }
@@ -112,6 +116,15 @@ export type MachineEvent =
   /** Payload: the `.ko`. */
   | ({ kind: 'metainfo' } & MetainfoInfo)
   | { kind: 'frontComplained'; message: string }
+  /** Verified bytes are written, at each of the places; `source` is `null` if they were on disk. */
+  | {
+      kind: 'gained';
+      infoHash: string;
+      places: Place[];
+      length: number;
+      source: string | null;
+      sourceKind: SourceKind | null;
+    }
   | { kind: 'sourceUp'; source: string; sourceKind: SourceKind }
   | { kind: 'sourceDown'; source: string; reason: string }
   | { kind: 'blamed'; source: string; offence: string }

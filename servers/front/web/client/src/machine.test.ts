@@ -201,6 +201,9 @@ describe('the machine', () => {
       totals: { bytesTotal: data.length, from: { disk: 0, worker: 0, peer: data.length, http: 0 } },
     });
     assert.deepEqual(getter.disk.get(infoHash), data);
+    const gained = getter.events.filter((event) => event.kind === 'gained');
+    assert.equal(gained.reduce((sum, event) => sum + event.length, 0), data.length);
+    assert.deepEqual(new Set(gained.map((event) => `${event.source} ${event.sourceKind}`)), new Set([`${sharer.id} peer`]));
     const metainfo = getter.events.find((event) => event.kind === 'metainfo');
     assert.deepEqual(metainfo?.files, [{ path: ['film.webm'], length: data.length }]);
     const progress = getter.machine.call({ t: 'progress', infoHash }).ok;
@@ -226,7 +229,26 @@ describe('the machine', () => {
     world.tell(getter, { t: 'download', infoHash, sequential: false }, ko);
     world.run(() => getter.events.some((event) => event.kind === 'completed'));
     const done = getter.events.find((event) => event.kind === 'completed');
+    const found = getter.events.filter((event) => event.kind === 'gained' && event.source === null);
+    assert.equal(found.reduce((sum, event) => sum + (event.kind === 'gained' ? event.length : 0), 0), PIECE);
     assert.deepEqual(done?.totals.from, { disk: PIECE, worker: 0, peer: 2 * PIECE, http: 0 });
+  });
+
+  test('gets first what the user waits for', async () => {
+    const world = new World();
+    const [sharer, getter] = [await world.open('a'), await world.open('b')];
+    const data = content(40 * PIECE);
+    const { infoHash, ko } = makeShare(sharer.machine, 'film.webm', data);
+    sharer.disk.set(infoHash, data);
+    world.tell(sharer, { t: 'share', upload: false }, ko);
+    world.tell(getter, { t: 'download', infoHash, sequential: true });
+    world.tell(getter, { t: 'seek', infoHash, file: 0, offset: 30 * PIECE + 5 });
+    world.run(() => getter.events.some((event) => event.kind === 'gained'));
+    const first = getter.events.find((event) => event.kind === 'gained');
+    assert.deepEqual(first?.places, [{ file: 0, offset: 30 * PIECE }]);
+    world.tell(getter, { t: 'seek', infoHash });
+    world.run(() => getter.events.some((event) => event.kind === 'completed'));
+    assert.deepEqual(getter.disk.get(infoHash), data);
   });
 
   test('refuses what makes no sense in words, and goes on', async () => {
@@ -250,6 +272,7 @@ describe('the machine', () => {
     refused({ t: 'rtcSent', conn: 0, bytes: -1 }, '', /-1/);
     refused({ t: 'diskHashed', ticket: 5 }, '', /nothing with ticket 5/);
     refused({ t: 'share', upload: true }, 'no bencode', /no \.ko/);
+    refused({ t: 'seek', infoHash: tab.id, file: 1 }, '', /both a file and an offset/);
     refused({ t: 'webData', id: 0 }, '', /payload/);
     assert.throws(() => tab.machine.handle(Number.NaN, { t: 'wake' }), /time must be/);
     assert.throws(() => tab.machine.start({ id: tab.id, seed: '1', fronts: 1 }), /started already/);
@@ -460,6 +483,7 @@ describe('the machine', () => {
       () => [{ t: 'share', upload: random(2) === 0 }, ko],
       () => [{ t: 'addWorkers', infoHash, workers: ['http://w.example', 'ftp://x'].slice(random(2)) }],
       () => [{ t: 'stop', infoHash }],
+      () => [{ t: 'seek', infoHash, ...(random(2) === 0 ? {} : { file: random(2), offset: random(1e15) }) }],
       () => [{ t: ['linkUp', 'linkDown'][random(2)], ...(random(2) === 0 ? {} : { reason: 'x' }) }],
       () => [{ t: 'linkMessage' }, message()],
       () => [{ t: 'linkMessage' }, bytes(random(50))],

@@ -118,6 +118,13 @@ test('what is refused says why and leaves nothing', async () => {
   assert.equal((await storage.usage()).used, used);
 });
 
+test('after a failure nothing more is read', async () => {
+  let done = 0;
+  const items = [{ file: broken(), path: 'd/a' }, item('d/b', new Uint8Array(32 * 1024 * 1024))];
+  await assert.rejects(make(items, { encrypt: false, onProgress: (bytes) => (done = bytes) }), { code: 'refused' });
+  assert.ok(done < 16 * 1024 * 1024, `${done} bytes were read`);
+});
+
 test('its record can be put before other tabs see it', async () => {
   const order: string[] = [];
   const watched: Storage = Object.assign(Object.create(storage) as Storage, {

@@ -115,7 +115,6 @@ export async function prepare(items: readonly UploadItem[], options: PrepareOpti
     await keep(storage, temporary, infoHash);
     return prepared;
   } catch (error) {
-    await store.close().catch(() => undefined);
     await storage.delete(temporary).catch(() => undefined);
     throw error;
   }
@@ -185,25 +184,17 @@ async function work(sources: Source[], store: ShareStore, options: PrepareOption
   const leaves = new Uint8Array(sources.reduce((sum, { kept }) => sum + Math.ceil(kept.length / BLOCK), 0) * HASH);
   const stretches = stretchesOf(sources);
   let done = 0;
-  let failed = false;
   onProgress?.(0, total);
   const lane = async (): Promise<void> => {
     for (const stretch of stretches) {
       if (signal?.aborted) throw aborted();
-      if (failed) return;
       const read = await workOn(stretch, store, leaves);
       done += read;
       onProgress?.(done, total);
     }
   };
-  const lanes = Array.from({ length: LANES }, () =>
-    lane().catch((error: unknown) => {
-      failed = true;
-      throw error;
-    }),
-  );
-  // All lanes end before the first error is told: none may write when the store is closed.
-  const ended = await Promise.allSettled(lanes);
+  // A lane that fails ends the stretches for all, and all end before the error is told: none may write from then on.
+  const ended = await Promise.allSettled(Array.from({ length: LANES }, lane));
   for (const one of ended) if (one.status === 'rejected') throw one.reason;
   return leaves;
 }

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use kollator_core::machine::{Instant, Machine};
 use kollator_core::merkle::{BLOCK_LEN, HashedBlocks};
 use kollator_core::metainfo::Metainfo;
-use kollator_core::node::io::{DiskCommand, DiskError, DiskEvent, LinkEvent, Ticket};
+use kollator_core::node::io::{DiskCommand, DiskError, DiskEvent, LinkEvent, Place, Ticket};
 use kollator_core::node::peer::{Command, Order, Peer, PeerInput, PeerOutput, WebEvent, WebId};
 use kollator_core::rtc::{ConnId, RtcEvent};
 
 use crate::calls;
-use crate::inputs::{Config, Input, claims, cut, digests};
+use crate::inputs::{Config, Input, MAX_SAFE, claims, cut, digests};
 use crate::outputs::write_output;
 
 /// The latest time that is believed: some thirty years, in milliseconds.
@@ -158,6 +158,15 @@ impl Running {
                 PeerInput::Command(Command::Download { info_hash, metainfo, order })
             }
             Input::Share { upload } => PeerInput::Command(Command::Share { metainfo: parse(payload)?, upload }),
+            Input::Seek { info_hash, file, offset } => {
+                let place = match (file, offset) {
+                    (None, None) => None,
+                    (Some(file), Some(offset)) if offset <= MAX_SAFE => Some(Place { file, offset }),
+                    (Some(_), Some(offset)) => return Err(format!("no file has a byte {offset}")),
+                    _ => return Err("seek needs both a file and an offset, or neither".into()),
+                };
+                PeerInput::Command(Command::Seek { info_hash, place })
+            }
             Input::AddWorkers { info_hash, workers } => {
                 let workers = workers.into_iter().map(|url| url.0).collect();
                 PeerInput::Command(Command::AddWorkers { info_hash, workers })

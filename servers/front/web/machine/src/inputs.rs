@@ -11,7 +11,7 @@ use kollator_core::node::peer::{HttpUse, PeerConfig, WorkerUrl};
 use serde::{Deserialize, Deserializer};
 
 /// The greatest whole number that JavaScript tells from its neighbours.
-const MAX_SAFE: u64 = (1 << 53) - 1;
+pub(crate) const MAX_SAFE: u64 = (1 << 53) - 1;
 
 /// Settings of a machine, as `start` takes them.
 #[derive(Debug, Deserialize)]
@@ -73,6 +73,7 @@ pub(crate) enum Input {
     Wake {},
     Download { info_hash: InfoHash, sequential: bool },
     Share { upload: bool },
+    Seek { info_hash: InfoHash, file: Option<u32>, offset: Option<u64> },
     AddWorkers { info_hash: InfoHash, workers: Vec<Url> },
     Stop { info_hash: InfoHash },
     Shutdown {},

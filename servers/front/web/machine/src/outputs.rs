@@ -91,17 +91,51 @@ impl<'a> Info<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Event<'a> {
-    Online { worker: Option<&'a str> },
-    Offline { reason: &'a str },
+    Online {
+        worker: Option<&'a str>,
+    },
+    Offline {
+        reason: &'a str,
+    },
     Metainfo(Info<'a>),
-    FrontComplained { message: &'a str },
-    SourceUp { source: String, source_kind: &'static str },
-    SourceDown { source: String, reason: &'a str },
-    Blamed { source: String, offence: &'a str },
-    Stored { info_hash: InfoHash, bytes: u64 },
-    Safe { info_hash: InfoHash, http: Option<&'a str> },
-    Completed { info_hash: InfoHash, totals: TotalsInfo },
-    Failed { info_hash: InfoHash, reason: &'a str },
+    FrontComplained {
+        message: &'a str,
+    },
+    Gained {
+        info_hash: InfoHash,
+        places: Vec<At>,
+        length: u32,
+        source: Option<String>,
+        source_kind: Option<&'static str>,
+    },
+    SourceUp {
+        source: String,
+        source_kind: &'static str,
+    },
+    SourceDown {
+        source: String,
+        reason: &'a str,
+    },
+    Blamed {
+        source: String,
+        offence: &'a str,
+    },
+    Stored {
+        info_hash: InfoHash,
+        bytes: u64,
+    },
+    Safe {
+        info_hash: InfoHash,
+        http: Option<&'a str>,
+    },
+    Completed {
+        info_hash: InfoHash,
+        totals: TotalsInfo,
+    },
+    Failed {
+        info_hash: InfoHash,
+        reason: &'a str,
+    },
 }
 
 /// Where a share's bytes came from.
@@ -243,6 +277,13 @@ fn write_event(out: &mut Vec<u8>, event: &PeerEvent) {
             Event::Metainfo(Info::of(metainfo))
         }
         PeerEvent::FrontComplained { message } => Event::FrontComplained { message },
+        PeerEvent::Gained { info_hash, places, length, from } => Event::Gained {
+            info_hash: *info_hash,
+            places: places.iter().map(|place| At { file: place.file, offset: place.offset }).collect(),
+            length: *length,
+            source: from.as_ref().map(|(source, _)| source.to_string()),
+            source_kind: from.as_ref().map(|(_, kind)| kind_name(*kind)),
+        },
         PeerEvent::SourceUp { source, kind } => {
             Event::SourceUp { source: source.to_string(), source_kind: kind_name(*kind) }
         }

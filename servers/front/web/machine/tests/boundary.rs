@@ -214,6 +214,7 @@ fn plausible() -> impl Strategy<Value = (Value, Vec<u8>)> {
         "share",
         "addWorkers",
         "stop",
+        "seek",
         "shutdown",
         "linkUp",
         "linkMessage",
@@ -258,6 +259,8 @@ fn plausible() -> impl Strategy<Value = (Value, Vec<u8>)> {
                 "share" => json!({"upload": flag}),
                 "addWorkers" => json!({"infoHash": info_hash, "workers": ["http://w.example"]}),
                 "stop" => json!({"infoHash": info_hash}),
+                "seek" if flag => json!({"infoHash": info_hash, "file": one % 3, "offset": two}),
+                "seek" => json!({"infoHash": info_hash}),
                 "linkDown" => json!({"reason": "gone"}),
                 "rtcDescribed" => json!({"conn": one, "sdp": "v=0"}),
                 "rtcOpen" | "rtcMessage" => json!({"conn": one}),
@@ -284,9 +287,12 @@ fn plausible() -> impl Strategy<Value = (Value, Vec<u8>)> {
 
 /// A call that has the form of one.
 fn question() -> impl Strategy<Value = (Value, Vec<u8>)> {
-    let numbers = select(vec![0u64, 1, 16_384, 16_385, 65_536, 1 << 24, 1 << 25, 1 << 40, u64::MAX]);
+    let numbers = select(vec![0u64, 1, 16_368, 16_384, 16_385, 65_536, 1 << 24, 1 << 25, 1 << 40, u64::MAX]);
     let names = select(vec!["file", "..", "", "a/b", "ü"]);
-    let payload = prop_oneof![vec(any::<u8>(), 0..80), Just(vec![1; 64])];
+    // None, too short, a share's or a person's, a wrapped one.
+    let keys = select(vec![String::new(), "Q".into(), "A".repeat(43), "Q".repeat(42) + "A", "A".repeat(107)]);
+    let payload =
+        prop_oneof![vec(any::<u8>(), 0..80), Just(vec![1; 64]), Just(vec![1; 32]), Just(vec![1; 16_368])];
     let kinds = select(vec![
         "parseLink",
         "shareLink",
@@ -296,9 +302,16 @@ fn question() -> impl Strategy<Value = (Value, Vec<u8>)> {
         "leaves",
         "progress",
         "counters",
+        "sealLayout",
+        "openMetainfo",
+        "sealBlocks",
+        "openBlocks",
+        "publicKey",
+        "wrapKey",
+        "unwrapKey",
     ]);
-    (kinds, numbers.clone(), numbers.clone(), numbers, names, payload).prop_map(
-        |(kind, one, two, three, name, payload)| {
+    (kinds, numbers.clone(), numbers.clone(), numbers, names, keys, payload).prop_map(
+        |(kind, one, two, three, name, key, payload)| {
             let info_hash = "d".repeat(64);
             let mut header = match kind {
                 "parseLink" => json!({"text": format!("http://x/#{info_hash}&dn={name}")}),
@@ -309,6 +322,11 @@ fn question() -> impl Strategy<Value = (Value, Vec<u8>)> {
                 }
                 "pieceRoot" => json!({"length": one, "pieceLength": two, "fileLength": three}),
                 "progress" => json!({"infoHash": info_hash}),
+                "sealLayout" => json!({"key": key, "name": name, "files": [{"path": [name], "length": one}]}),
+                "openMetainfo" => json!({"key": key}),
+                "sealBlocks" | "openBlocks" => json!({"key": key, "length": one, "first": two}),
+                "wrapKey" => json!({"key": key, "to": key}),
+                "unwrapKey" => json!({"wrapped": key}),
                 _ => json!({}),
             };
             header["t"] = kind.into();

@@ -5,7 +5,7 @@ import { prepare } from '../prepare.ts';
 import type { Storage } from '../storage/index.ts';
 import type { UploadItem } from '../types.ts';
 import { shareLink } from './link-of.ts';
-import type { Kept } from './shares.ts';
+import type { Kept } from './active.ts';
 
 /** What a share is made with. */
 export interface UploadSettings {

@@ -3,15 +3,14 @@
  * bundler stands between source and test, and Debian's Chromium and Firefox ESR behind one interface. Loopback only.
  */
 
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { stripTypeScriptTypes } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium, type BrowserContext } from 'playwright-core';
-import puppeteer from 'puppeteer-core';
+import puppeteer, { type Browser as Puppeteer, type CDPSession } from 'puppeteer-core';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -22,19 +21,18 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-bac
 export interface Page {
   /** Runs `source`, the body of an async function, in the page, and gives what it returns (JSON). */
   run(source: string): Promise<unknown>;
-  reload(): Promise<void>;
+  /** Goes to another address, of the origin if it names no other. */
+  go(path: string): Promise<{ status: number; text: string }>;
   close(): Promise<void>;
+  /** A command of Chromium's DevTools protocol. */
+  command(method: CommandName, parameters: object): Promise<void>;
 }
 
-/** A page of Chromium. */
-export interface ChromiumPage extends Page {
-  /** Lets the origin keep no more than `bytes`. */
-  grant(bytes: number): Promise<void>;
-}
+type CommandName = 'Storage.overrideQuotaForOrigin' | 'ServiceWorker.enable' | 'ServiceWorker.stopAllWorkers';
 
 /** A running browser. */
-export interface Browser<P = Page> {
-  page(): Promise<P>;
+export interface Browser {
+  page(): Promise<Page>;
   close(): Promise<void>;
 }
 
@@ -74,58 +72,36 @@ async function answer(path: string): Promise<[string, string | Buffer]> {
   return ['application/octet-stream', body];
 }
 
-/** Starts `name` for the pages of `url`. */
-export function launch(name: string, url: string): Promise<Browser> {
-  return name === 'firefox' ? launchFirefox(url) : launchChromium(url);
+/** Starts `name` with a passing profile, for the pages of `url`. */
+export async function launch(name: string, url: string): Promise<Browser> {
+  const browser = await (name === 'firefox'
+    ? puppeteer.launch({ browser: 'firefox', executablePath: FIREFOX, headless: true })
+    : puppeteer.launch({ browser: 'chrome', executablePath: CHROMIUM, headless: true, args: FLAGS }));
+  return { page: () => pageOf(browser, url), close: () => browser.close() };
 }
 
-/** Starts Chromium with a passing profile. */
-export async function launchChromium(url: string): Promise<Browser<ChromiumPage>> {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: FLAGS });
-  const context = await browser.newContext();
-  return {
-    page: () => chromiumPage(context, url),
-    close: () => browser.close(),
-  };
-}
-
-async function chromiumPage(context: BrowserContext, url: string): Promise<ChromiumPage> {
-  const page = await context.newPage();
+async function pageOf(browser: Puppeteer, url: string): Promise<Page> {
+  const page = await browser.newPage();
   await page.goto(url);
+  let session: CDPSession | undefined;
   return {
-    run: (source) => page.evaluate(inAsync(source)),
-    reload: async () => void (await page.reload()),
+    run: (source) => page.evaluate(`(async () => { ${source} })()`) as Promise<unknown>,
+    go: async (path) => {
+      const response = await page.goto(new URL(path, url).href);
+      return { status: response?.status() ?? 0, text: (await page.evaluate('document.body.innerText')) as string };
+    },
     close: () => page.close(),
-    grant: async (bytes) => {
-      const session = await context.newCDPSession(page);
-      await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(url).origin, quotaSize: bytes });
+    command: async (method, parameters) => {
+      session ??= await page.createCDPSession();
+      // Commands and parameters belong together in a way that this interface need not know.
+      await session.send(method as 'ServiceWorker.enable', parameters as never);
     },
   };
-}
-
-async function launchFirefox(url: string): Promise<Browser> {
-  const browser = await puppeteer.launch({ browser: 'firefox', executablePath: FIREFOX, headless: true });
-  return {
-    page: async () => {
-      const page = await browser.newPage();
-      await page.goto(url);
-      return {
-        run: (source) => page.evaluate(inAsync(source)) as Promise<unknown>,
-        reload: async () => void (await page.reload()),
-        close: () => page.close(),
-      };
-    },
-    close: () => browser.close(),
-  };
-}
-
-function inAsync(source: string): string {
-  return `(async () => { ${source} })()`;
 }
 
 /** Chromium with a profile of its own, which can be killed as a power switch would. */
-export async function launchToKill(profile: string, url: string): Promise<Browser<ChromiumPage> & { kill(): Promise<void> }> {
-  const child: ChildProcess = spawn(
+export async function launchToKill(profile: string, url: string): Promise<Browser & { kill(): Promise<void> }> {
+  const child = spawn(
     CHROMIUM,
     [...FLAGS, '--headless=new', '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank'],
     { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
@@ -133,26 +109,24 @@ export async function launchToKill(profile: string, url: string): Promise<Browse
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const endpoint = await new Promise<string>((resolve, reject) => {
     let said = '';
-    child.stderr?.on('data', (text: Buffer) => {
+    child.stderr.on('data', (text: Buffer) => {
       said += text.toString();
       const found = /DevTools listening on (ws:\S+)/.exec(said);
       if (found?.[1]) resolve(found[1]);
     });
     child.once('exit', () => reject(new Error(`chromium did not start: ${said}`)));
   });
-  const browser = await chromium.connectOverCDP(endpoint);
-  const context = browser.contexts()[0]!;
+  const browser = await puppeteer.connect({ browserWSEndpoint: endpoint });
   return {
-    page: () => chromiumPage(context, url),
+    page: () => pageOf(browser, url),
     // The whole process group at once: no part of the browser gets to tidy up.
     kill: async () => {
       process.kill(-child.pid!, 'SIGKILL');
       await gone;
-      await browser.close().catch(() => undefined);
+      await browser.disconnect().catch(() => undefined);
     },
     close: async () => {
       await browser.close();
-      process.kill(-child.pid!, 'SIGTERM');
       await gone;
     },
   };

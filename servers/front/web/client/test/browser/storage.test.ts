@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { browsers, launch, launchChromium, launchToKill, serve, type Page } from './harness.ts';
+import { browsers, launch, launchToKill, serve, type Page } from './harness.ts';
 
 const server = await serve();
 after(() => server.close());
@@ -51,7 +51,7 @@ for (const name of browsers) {
 
 for (const kind of ['opfs', 'indexeddb']) {
   test(`${kind}: a tab has to wait for the share that another has open, also one that ends without a word`, async () => {
-    const browser = await launchChromium(server.url);
+    const browser = await launch('chromium', server.url);
     try {
       const [one, two] = [await browser.page(), await browser.page()];
       const share = { kind, name: 'ab'.repeat(32), blocks: 64 };
@@ -92,10 +92,10 @@ for (const kind of ['opfs', 'indexeddb']) {
 }
 
 test('a browser without room says so in words, before anything is written', async () => {
-  const browser = await launchChromium(server.url);
+  const browser = await launch('chromium', server.url);
   try {
     const page = await browser.page();
-    await page.grant(10_000_000);
+    await page.command('Storage.overrideQuotaForOrigin', { origin: new URL(server.url).origin, quotaSize: 10_000_000 });
     const task = { task: 'full', kind: 'opfs', name: 'ef'.repeat(32), blocks: 4096 };
     const { message, ...said } = (await perform(page, task)) as { message: string };
     assert.deepEqual(said, { code: 'storage-full', at: 'open', wrong: [] });
