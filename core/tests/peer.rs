@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kollator_core::id::{Digest, PeerId};
+use kollator_core::id::{ChunkId, Digest, PeerId};
 use kollator_core::machine::{Instant, Machine};
 use kollator_core::merkle::{self, HashedBlocks};
 use kollator_core::metainfo::{Metainfo, MetainfoBuilder, piece_root};
 use kollator_core::node::io::{Claim, DiskCommand, DiskEvent, LinkCommand, LinkEvent, Place};
-use kollator_core::node::peer::{Command, Order, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput, WebCommand};
+use kollator_core::node::peer::{
+    Command, Order, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput, SourceKind, SourceName, WebCommand,
+};
 use kollator_core::rtc::{ConnId, RtcCommand, RtcEvent};
 use kollator_core::wire::frame::{Frame, Hello, RequestId, VERSION};
 use kollator_core::wire::signal::{Bootstrap, FromFront, Signal, ToFront, WorkerInfo};
@@ -347,4 +349,123 @@ fn a_download_takes_to_http_where_data_channels_do_not_serve_it() {
     assert_eq!(asked_over_http(false, 8), Some((five, url.clone())), "no data channel to its worker");
     assert_eq!(asked_over_http(true, 8), Some((five, url)), "one that gives nothing");
     assert_eq!(asked_over_http(true, 4), None, "data channels come first");
+}
+
+/// A download whose user went to some places right after asking for it, and whose only source has everything.
+fn downloading(stage: &mut Stage, places: &[Option<Place>]) -> Arc<Metainfo> {
+    let (metainfo, order) = (metainfo(), Order::Sequential);
+    let info_hash = metainfo.info_hash();
+    stage.tell(PeerInput::Command(Command::Download { info_hash, metainfo: Some(Arc::clone(&metainfo)), order }));
+    for place in places.iter().copied() {
+        stage.tell(PeerInput::Command(Command::Seek { info_hash, place }));
+    }
+    let list = stage.sent.iter().find_map(|frame| match frame {
+        Frame::ChunkList { request, .. } => Some(*request),
+        _ => None,
+    });
+    let (request, bitmap) = (list.expect("the source is asked what it has"), Bytes::from_static(&[0b1110_0000]));
+    stage.frame(&Frame::Have { request, info_hash, first: 0, bitmap });
+    metainfo
+}
+
+/// The first blocks that a download asked for: the piece, and the block in it.
+fn asked_first(stage: &Stage, metainfo: &Metainfo) -> (usize, u16) {
+    let asked = stage.sent.iter().find_map(|frame| match frame {
+        Frame::ChunkRequest { chunk, first, .. } => Some((*chunk, *first)),
+        _ => None,
+    });
+    let (chunk, first) = asked.expect("something is asked for");
+    (metainfo.pieces().iter().position(|piece| piece.chunk == chunk).expect("one of its pieces"), first)
+}
+
+/// Answers everything that was asked for truly, until nothing more is.
+fn serve(stage: &mut Stage) {
+    let answer = |frame: &Frame| {
+        let data = |chunk: ChunkId| {
+            let at = metainfo().pieces().iter().find(|piece| piece.chunk == chunk).expect("one of it").offset;
+            content().slice(at as usize..at as usize + chunk.length() as usize)
+        };
+        match frame {
+            Frame::HashRequest { request, chunk } => {
+                vec![Frame::Hashes { request: *request, leaves: merkle::leaves(&data(*chunk)) }]
+            }
+            Frame::ChunkRequest { request, chunk, first, count } => (*first..*first + *count)
+                .map(|block| {
+                    let from = usize::from(block) * 16 * 1024;
+                    let data = data(*chunk).slice(from..from + 16 * 1024);
+                    Frame::ChunkResponse { request: *request, first: block, data }
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    };
+    loop {
+        let sent = std::mem::take(&mut stage.sent);
+        let answers: Vec<Frame> = sent.iter().flat_map(answer).collect();
+        if answers.is_empty() {
+            break;
+        }
+        answers.iter().for_each(|frame| stage.frame(frame));
+    }
+}
+
+#[test]
+fn a_download_begins_where_its_user_is_and_tells_what_it_gains_from_whom() {
+    let info_hash = metainfo().info_hash();
+    let place = |file, offset| Some(Place { file, offset });
+    let mut stage = Stage::new();
+    // Of what nobody asked for, nobody can be anywhere.
+    stage.tell(PeerInput::Command(Command::Seek { info_hash, place: place(0, 2 * u64::from(PIECE)) }));
+    let metainfo = downloading(&mut stage, &[]);
+    assert_eq!(asked_first(&stage, &metainfo), (0, 0), "from the beginning, where nobody said otherwise");
+    let there = place(0, u64::from(2 * PIECE) + 40_000);
+    for nowhere in [None, place(0, u64::MAX), place(0, 3 * u64::from(PIECE)), place(7, 0)] {
+        let mut stage = Stage::new();
+        downloading(&mut stage, &[there, nowhere]);
+        assert_eq!(asked_first(&stage, &metainfo), (0, 0), "{nowhere:?} is no place to be");
+    }
+
+    let mut stage = Stage::new();
+    downloading(&mut stage, &[place(0, 5), there]);
+    assert_eq!(asked_first(&stage, &metainfo), (2, 2), "the block that the place is in");
+    serve(&mut stage);
+    let mut gained = 0;
+    for event in &stage.events {
+        if let PeerEvent::Gained { info_hash: name, places, length, from } = event {
+            assert_eq!((name, places.len()), (&info_hash, 1));
+            assert_eq!(from, &Some((SourceName::Node(OTHER), SourceKind::Peer)));
+            gained += length;
+        }
+    }
+    assert_eq!(gained, 3 * PIECE);
+}
+
+#[test]
+fn a_limit_on_downloads_paces_what_is_asked_for_and_tells_how_sources_stand() {
+    const LIMIT: u64 = 20_000;
+    let mut stage = Stage::new();
+    stage.tell(PeerInput::Command(Command::SetLimits { upload: 0, download: LIMIT }));
+    let info_hash = downloading(&mut stage, &[]).info_hash();
+    let mut seconds = 0;
+    while stage.peer.progress(info_hash).is_some_and(|progress| progress.bytes_done < u64::from(3 * PIECE)) {
+        serve(&mut stage);
+        if let [source] = &stage.peer.sources(info_hash)[..] {
+            assert_eq!((&source.source, source.kind), (&SourceName::Node(OTHER), SourceKind::Peer));
+            assert_eq!(source.stats.bytes, stage.peer.progress(info_hash).unwrap().bytes_done);
+        }
+        for _ in 0..10 {
+            stage.now = stage.now + Duration::from_millis(100);
+            stage.tell(PeerInput::Wake);
+            serve(&mut stage);
+            if let Some(conn) = stage.conn {
+                let health = Frame::HealthCheck { nonce: 1 };
+                stage.tell(PeerInput::Rtc(RtcEvent::Message { conn, data: health.encode().freeze() }));
+            }
+        }
+        seconds += 1;
+        let done = stage.peer.progress(info_hash).unwrap().bytes_done;
+        assert!(done <= seconds * LIMIT + 80_000, "{done} bytes after {seconds} seconds");
+        assert!(seconds < 12, "{done} bytes after {seconds} seconds");
+    }
+    assert!(seconds >= 5);
 }

@@ -80,7 +80,7 @@ proptest! {
 
     #[test]
     fn every_request_is_answered_once_and_in_order(steps in steps(), read_blocks in 1..20u16, max_unsent in 0..800_000u64) {
-        let config = UploadConfig { read_blocks, window: 300_000, max_unsent, max_requests: 6, max_reads: 5, lane: 0xff };
+        let config = UploadConfig { read_blocks, window: 300_000, max_unsent, max_requests: 6, max_reads: 5, ..UploadConfig::default() };
         let (window, max_reads) = (config.window, config.max_reads);
         let largest = u32::from(read_blocks) * BLOCK_LEN + 1000;
         let mut upload = Upload::new(config);

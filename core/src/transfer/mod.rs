@@ -6,11 +6,13 @@
 mod chunk;
 pub mod download;
 pub mod metainfo_fetch;
+pub mod rate;
 mod source;
 pub mod upload;
 
 pub use download::{Download, DownloadConfig, DownloadOutput, Urgent};
 pub use metainfo_fetch::MetainfoFetch;
+pub use rate::Rate;
 pub use source::SourceStats;
 pub use upload::{Upload, UploadConfig, UploadOutput};
 

@@ -32,6 +32,10 @@ pub struct SourceStats {
     pub in_flight: u64,
     /// Times it stalled or turned a request down for a passing reason.
     pub failures: u32,
+    /// It owes something and gave nothing for a while: it is asked for little.
+    pub stalled: bool,
+    /// It said that it is busy: it is asked for nothing for a while.
+    pub paused: bool,
 }
 
 /// A range of blocks asked of a source.
@@ -197,6 +201,8 @@ impl Source {
             rate: self.rate as u64,
             in_flight: self.in_flight,
             failures: self.failures,
+            stalled: self.stalled,
+            paused: self.paused_until.is_some(),
         }
     }
 }

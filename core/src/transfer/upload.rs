@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::id::{ChunkId, Digest};
-use crate::machine::Outbox;
+use crate::machine::{Instant, Outbox, earliest};
 use crate::merkle::BLOCK_LEN;
 use crate::node::io::Ticket;
 use crate::rtc::ConnId;
+use crate::transfer::Rate;
 use crate::wire::frame::{Frame, Reason, RequestId};
 
 /// Limits of an upload.
@@ -29,6 +30,10 @@ pub struct UploadConfig {
     pub read_blocks: u16,
     /// Most reads at once, over all sessions.
     pub max_reads: usize,
+    /// Most bytes of CHUNK_RESPONSEs and HASHES a second, over all sessions; 0: no limit. See [`Rate`].
+    pub limit: u64,
+    /// The same for each session.
+    pub session_limit: u64,
 }
 
 impl Default for UploadConfig {
@@ -40,6 +45,8 @@ impl Default for UploadConfig {
             max_unsent: 64 << 20,
             read_blocks: 16,
             max_reads: 64,
+            limit: 0,
+            session_limit: 0,
         }
     }
 }
@@ -121,6 +128,19 @@ struct Requester {
     open: BTreeMap<RequestId, bool>,
     /// Bytes being read, or given to the transport and not yet taken.
     unsent: u32,
+    rate: Rate,
+}
+
+/// What came of trying to send a frame.
+enum Sending {
+    /// Nothing is ready.
+    Nothing,
+    /// Something was sent, or came to nothing.
+    Moved,
+    /// The session's limit allows nothing before this.
+    SessionWaits(Instant),
+    /// The limit over all sessions does not.
+    AllWait(Instant),
 }
 
 /// The machine. See the module's documentation.
@@ -134,6 +154,12 @@ pub struct Upload {
     bytes_served: u64,
     /// Of all sessions.
     unsent: u64,
+    now: Instant,
+    rate: Rate,
+    /// Under a limit, the session that sent last.
+    sent_last: Option<ConnId>,
+    /// When a limit allows what is ready.
+    wake_at: Option<Instant>,
     out: Outbox<UploadOutput>,
 }
 
@@ -142,6 +168,7 @@ impl Upload {
     #[must_use]
     pub fn new(config: UploadConfig) -> Self {
         Self {
+            rate: Rate::new(config.limit),
             config,
             requesters: BTreeMap::new(),
             reads: BTreeMap::new(),
@@ -149,6 +176,9 @@ impl Upload {
             turn: None,
             bytes_served: 0,
             unsent: 0,
+            now: Instant::ZERO,
+            sent_last: None,
+            wake_at: None,
             out: Outbox::default(),
         }
     }
@@ -156,6 +186,35 @@ impl Upload {
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<UploadOutput> {
         self.out.pop()
+    }
+
+    /// Time passed. To be told before anything else, where there is a limit.
+    pub fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Time passed: sends what a limit held back.
+    pub fn wake(&mut self, now: Instant) {
+        self.tick(now);
+        if self.wake_at.is_some_and(|at| now >= at) {
+            self.send_in_turns();
+            self.fill();
+        }
+    }
+
+    /// When to call [`Upload::wake`].
+    #[must_use]
+    pub const fn next_wake(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// Changes the limit over all sessions, in bytes a second; 0: none.
+    pub fn set_limit(&mut self, now: Instant, limit: u64) {
+        self.tick(now);
+        self.config.limit = limit;
+        self.rate.set(now, limit);
+        self.send_in_turns();
+        self.fill();
     }
 
     /// Bytes of blocks given to the transport so far.
@@ -186,7 +245,8 @@ impl Upload {
     pub fn session_up(&mut self, conn: ConnId, frame_blocks: u8) {
         let (jobs, reads, open) = Default::default();
         let frame_blocks = frame_blocks.max(1);
-        self.requesters.insert(conn, Requester { frame_blocks, jobs, reads, open, unsent: 0 });
+        let rate = Rate::new(self.config.session_limit);
+        self.requesters.insert(conn, Requester { frame_blocks, jobs, reads, open, unsent: 0, rate });
     }
 
     /// A session is gone with all it asked for.
@@ -270,53 +330,107 @@ impl Upload {
         self.fill();
     }
 
-    /// Sends what is ready at the head of a session's reads.
+    /// Sends what is ready of a session; under a limit, of whoever's turn it is.
     fn flush(&mut self, conn: ConnId) {
-        let Some(requester) = self.requesters.get_mut(&conn) else { return };
-        while requester.reads.front().is_some_and(|slot| slot.result.is_some()) {
-            let Some(Slot { request, bytes, first, result: Some(result), last, .. }) = requester.reads.pop_front()
-            else {
-                unreachable!("the front was ready a line ago");
-            };
-            requester.unsent -= bytes;
-            self.unsent -= u64::from(bytes);
-            let mut given = 0;
-            let wanted = requester.open.get(&request) == Some(&true);
-            match result {
-                Ok(Ready::Blocks(data)) if wanted => {
-                    self.bytes_served += data.len() as u64;
-                    let size = usize::from(requester.frame_blocks) * BLOCK_LEN as usize;
-                    let mut first = first;
-                    for at in (0..data.len()).step_by(size) {
-                        let data = data.slice(at..data.len().min(at + size));
-                        let frame = Frame::ChunkResponse { request, first, data };
-                        given += frame.encoded_len() as u32;
-                        self.out.push(UploadOutput::Send { conn, frame });
-                        first += u16::from(requester.frame_blocks);
-                    }
-                }
-                Ok(Ready::Leaves(leaves)) if wanted => {
-                    let frame = Frame::Hashes { request, leaves };
-                    given += frame.encoded_len() as u32;
-                    self.out.push(UploadOutput::Send { conn, frame });
-                }
-                Err(reason) if wanted => {
-                    requester.drop_request(request);
-                    let frame = Frame::Reject { request, reason };
-                    self.out.push(UploadOutput::Send { conn, frame });
-                }
-                _ => {}
-            }
-            requester.unsent += given;
-            self.unsent += u64::from(given);
-            if last || (!requester.reads.iter().any(|slot| slot.request == request) && !wanted) {
-                requester.open.remove(&request);
-            }
+        if self.rate.is_limited() || self.config.session_limit > 0 {
+            self.send_in_turns();
+        } else {
+            while matches!(self.send(conn), Sending::Moved) {}
         }
+    }
+
+    /// Sends a frame of each session in turn, as far as the limits allow.
+    fn send_in_turns(&mut self) {
+        self.wake_at = None;
+        let mut idle = 0;
+        while idle < self.requesters.len() {
+            let after = self.sent_last.map_or(ConnId(0), |ConnId(last)| ConnId(last + 1));
+            let Some((conn, _)) = self.requesters.range(after..).next() else {
+                self.sent_last = None;
+                continue;
+            };
+            let conn = *conn;
+            match self.send(conn) {
+                Sending::Moved => idle = 0,
+                Sending::Nothing => idle += 1,
+                Sending::SessionWaits(at) => {
+                    self.wake_at = earliest([self.wake_at, Some(at)]);
+                    idle += 1;
+                }
+                // It is still this one's turn then.
+                Sending::AllWait(at) => {
+                    self.wake_at = earliest([self.wake_at, Some(at)]);
+                    return;
+                }
+            }
+            self.sent_last = Some(conn);
+        }
+    }
+
+    /// Sends one frame of what is ready at the head of a session's reads.
+    fn send(&mut self, conn: ConnId) -> Sending {
+        let Some(requester) = self.requesters.get_mut(&conn) else { return Sending::Nothing };
+        let Some(slot) = requester.reads.front_mut() else { return Sending::Nothing };
+        let Some(result) = &mut slot.result else { return Sending::Nothing };
+        let request = slot.request;
+        let wanted = requester.open.get(&request) == Some(&true);
+        // The frame, and how much of what was read is left after it.
+        let (frame, rest) = match result {
+            _ if !wanted => (None, 0),
+            Ok(Ready::Blocks(data)) if data.is_empty() => (None, 0),
+            Ok(Ready::Blocks(data)) => {
+                let blocks = self.rate.blocks_at_once().min(requester.rate.blocks_at_once());
+                let blocks = blocks.min(requester.frame_blocks.into());
+                let sent = data.slice(..data.len().min(blocks as usize * BLOCK_LEN as usize));
+                let rest = data.len() - sent.len();
+                (Some(Frame::ChunkResponse { request, first: slot.first, data: sent }), rest as u32)
+            }
+            Ok(Ready::Leaves(leaves)) => (Some(Frame::Hashes { request, leaves: leaves.clone() }), 0),
+            Err(reason) => (Some(Frame::Reject { request, reason: *reason }), 0),
+        };
+        let mut given = 0;
+        if let Some(frame) = frame {
+            if !matches!(frame, Frame::Reject { .. }) {
+                given = frame.encoded_len() as u32;
+                if let Err(at) = requester.rate.ready(self.now, given.into()) {
+                    return Sending::SessionWaits(at);
+                }
+                if let Err(at) = self.rate.take(self.now, given.into()) {
+                    return Sending::AllWait(at);
+                }
+                requester.rate.take(self.now, given.into()).expect("it was ready a line ago");
+            }
+            if let (Frame::ChunkResponse { data: sent, .. }, Ok(Ready::Blocks(data))) = (&frame, result) {
+                self.bytes_served += sent.len() as u64;
+                data.advance(sent.len());
+                slot.first += sent.len().div_ceil(BLOCK_LEN as usize) as u16;
+            }
+            self.out.push(UploadOutput::Send { conn, frame });
+        }
+        let done = slot.bytes.saturating_sub(rest);
+        slot.bytes -= done;
+        requester.unsent = requester.unsent - done + given;
+        self.unsent = self.unsent - u64::from(done) + u64::from(given);
+        if rest > 0 {
+            return Sending::Moved;
+        }
+        let Some(Slot { last, result, .. }) = requester.reads.pop_front() else {
+            unreachable!("it was at the front a line ago");
+        };
+        if wanted && matches!(result, Some(Err(_))) {
+            requester.drop_request(request);
+        }
+        if last || (!requester.reads.iter().any(|slot| slot.request == request) && !wanted) {
+            requester.open.remove(&request);
+        }
+        Sending::Moved
     }
 
     /// Starts reads, a session at a time in turns, as far as windows and the limit on reads allow.
     fn fill(&mut self) {
+        // Under a limit, little is read before it may be sent.
+        let limited = self.rate.is_limited() || self.config.session_limit > 0;
+        let ahead = if limited { 2 * self.rate.burst() } else { u64::MAX };
         let mut idle = 0;
         while self.reads.len() < self.config.max_reads && idle < self.requesters.len() {
             let after = self.turn.map_or(ConnId(0), |ConnId(turn)| ConnId(turn + 1));
@@ -329,7 +443,7 @@ impl Upload {
             self.turn = Some(conn);
             let before = requester.unsent;
             let room = self.config.max_unsent.saturating_sub(self.unsent);
-            let window = room.min(self.config.window.into()) as u32;
+            let window = room.min(self.config.window.into()).min(ahead) as u32;
             match requester.next_read(&self.config, window, self.next_ticket + 1) {
                 Some((ticket, output)) => {
                     self.unsent += u64::from(requester.unsent - before);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use kollator_core::id::InfoHash;
 use kollator_core::node::io::DiskCommand;
-use kollator_core::node::peer::{Command, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput, Progress};
+use kollator_core::node::peer::{
+    Command, Peer, PeerConfig, PeerEvent, PeerInput, PeerOutput, Progress, SourceStatus,
+};
 use kollator_core::rtc::RtcEvent;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -106,6 +108,14 @@ impl PeerNode {
     /// It broke down.
     pub async fn progress(&self, info_hash: InfoHash) -> Result<Option<Progress>, Stopped> {
         self.handle.query(move |peer| peer.progress(info_hash)).await
+    }
+
+    /// How each connected source of a download stands.
+    ///
+    /// # Errors
+    /// It broke down.
+    pub async fn sources(&self, info_hash: InfoHash) -> Result<Vec<SourceStatus>, Stopped> {
+        self.handle.query(move |peer| peer.sources(info_hash)).await
     }
 
     /// Bytes of blocks served to others so far.

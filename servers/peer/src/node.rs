@@ -41,6 +41,7 @@ pub(crate) fn start(
     let mut config = PeerConfig::new(random_id(), random_seed(), fronts.len());
     config.patience = network.patience();
     config.http = http;
+    (config.upload.limit, config.download_limit) = network.limits();
     let blocking = Blocking::threads(cores().clamp(2, 8));
     let options = PeerOptions { config, fronts, disk, blocking };
     PeerNode::start(options, TokioNet, |sink| WebRtc::new(RtcConfig::default(), sink)).context("WebRTC")

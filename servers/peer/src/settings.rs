@@ -45,6 +45,14 @@ pub(crate) struct Network {
     #[arg(long, env = "KOLLATOR_TIMEOUT", value_name = "SECONDS", global = true, default_value_t = 15,
           value_parser = clap::value_parser!(u32).range(1..=86_400))]
     timeout: u32,
+    /// KB to send to others a second at most; 0 sets no limit.
+    #[arg(long, env = "KOLLATOR_UPLOAD_LIMIT_KB", value_name = "KB", global = true, default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+    upload_limit_kb: u64,
+    /// KB to fetch a second at most; 0 sets no limit.
+    #[arg(long, env = "KOLLATOR_DOWNLOAD_LIMIT_KB", value_name = "KB", global = true, default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+    download_limit_kb: u64,
     /// How log lines on standard error look; RUST_LOG says which there are.
     #[arg(long, env = "KOLLATOR_LOG_FORMAT", global = true, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -178,6 +186,11 @@ impl Network {
     /// How long a command goes on without any progress.
     pub(crate) fn patience(&self) -> Duration {
         Duration::from_secs(self.timeout.into())
+    }
+
+    /// Most bytes to send a second, and to fetch; 0: no limit.
+    pub(crate) const fn limits(&self) -> (u64, u64) {
+        (self.upload_limit_kb * 1000, self.download_limit_kb * 1000)
     }
 
     /// The fronts that were given, or the usual one.

@@ -132,6 +132,7 @@ fn machine_config(settings: &Settings, key: SharedKey) -> WorkerConfig {
     config.max_sessions = settings.load.max_connections as usize;
     config.max_memory = settings.load.max_memory_mb * 1_000_000;
     config.upload.max_unsent = settings.load.max_send_queue_mb * 1_000_000;
+    config.upload.limit = settings.load.upload_limit_kb * 1000;
     config.store.scrub_rate = settings.scrub_rate_kb * 1000;
     config
 }

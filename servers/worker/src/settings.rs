@@ -99,7 +99,7 @@ pub(crate) struct VerifySettings {
     pub(crate) log: LogSettings,
 }
 
-/// With how much at once newcomers are sent to another worker.
+/// How much it does at most, and with how much at once newcomers are sent to another worker.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LoadSettings {
     /// Most data channels at once; newcomers beyond them are sent to another worker
@@ -116,6 +116,11 @@ pub(crate) struct LoadSettings {
     #[arg(long, env = "MAX_SEND_QUEUE_MB", default_value_t = 128,
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) max_send_queue_mb: u64,
+
+    /// KB to send a second at most, over all data channels; 0 sets no limit. HTTP is not limited
+    #[arg(long, env = "UPLOAD_LIMIT_KB", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+    pub(crate) upload_limit_kb: u64,
 }
 
 /// Where chunks are.

@@ -20,7 +20,9 @@ mod completed;
 mod delivery;
 mod durable;
 mod excuses;
+mod gained;
 mod leaks;
+mod limits;
 mod liveness;
 mod requests;
 mod ring;
@@ -120,8 +122,10 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
     vec![
         Box::<written::Written>::default(),
         Box::<completed::Completed>::default(),
+        Box::<gained::Gained>::default(),
         Box::<blame::Blame>::default(),
         Box::<requests::Requests>::default(),
+        Box::<limits::Limits>::default(),
         Box::<delivery::Delivery>::default(),
         Box::<ring::Assignment>::default(),
         Box::<durable::Durable>::default(),

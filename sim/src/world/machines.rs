@@ -101,6 +101,7 @@ impl World {
                 config.capacity = plan.capacity;
                 config.max_sessions = plan.max_sessions;
                 config.store.cache_bytes = plan.cache_bytes;
+                config.upload.limit = plan.upload_limit;
                 let mut worker = Worker::new(config);
                 let ages = self.nodes[node].cache.keys().map(|chunk| (*chunk, Duration::ZERO));
                 worker.recovered(ages);
@@ -110,6 +111,10 @@ impl World {
                 let mut config = PeerConfig::new(self.nodes[node].id, seed, plan.fronts);
                 config.http = plan.http;
                 config.max_buffered = plan.max_buffered;
+                (config.upload.limit, config.download_limit) = (plan.upload_limit, plan.download_limit);
+                if self.plant == Some(Plant::Limitless) {
+                    (config.upload.limit, config.download_limit) = (0, 0);
+                }
                 if self.plant == Some(Plant::Greedy) {
                     config.max_buffered = u64::MAX / 2;
                 }

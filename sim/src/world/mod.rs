@@ -161,6 +161,11 @@ enum Event {
         task: usize,
         life: u32,
     },
+    /// The user of a download goes to another place in it.
+    Seek {
+        task: usize,
+        life: u32,
+    },
     Chaos,
     Shut {
         from: usize,
@@ -409,6 +414,7 @@ impl World {
                 }
             }
             Event::User { task, life } => self.user_asks(task, life),
+            Event::Seek { task, life } => self.user_seeks(task, life),
             Event::Chaos => self.chaos(),
             Event::Shut { from, to } => self.flap(from, to),
             Event::Reopen { from, to } => self.reopen(from, to),

@@ -37,6 +37,10 @@ pub struct NodePlan {
     pub cache_bytes: u64,
     /// Most bytes a peer's downloads may have in flight, each.
     pub max_buffered: u64,
+    /// Most bytes a second that it sends of chunks over data channels; 0: no limit.
+    pub upload_limit: u64,
+    /// Most bytes a second that a peer's downloads ask for, all together; 0: no limit.
+    pub download_limit: u64,
     /// How many fronts a peer knows: none or the one there is.
     pub fronts: usize,
     /// Whether a peer asks workers over HTTP.
@@ -56,6 +60,8 @@ pub(super) struct TaskPlan {
     pub(super) share: usize,
     pub(super) at: Duration,
     pub(super) want: Want,
+    /// Whether its user goes from place to place in it while it comes.
+    pub(super) is_watched: bool,
 }
 
 /// What a user wants with a share.
@@ -174,6 +180,8 @@ fn nodes(rng: &mut Rng, faults: &FaultSet<FaultKind>) -> Vec<NodePlan> {
                 max_sessions: if crowded { (peers as usize).div_ceil(workers as usize) + 1 } else { 1200 },
                 cache_bytes: [40 << 10, 200 << 10, 300 << 20][rng.below(3) as usize],
                 max_buffered: [64 << 10, 256 << 10, 24 << 20][rng.below(3) as usize],
+                upload_limit: limit(rng),
+                download_limit: limit(rng),
                 fronts: 1,
                 http: HttpUse::Helping,
                 knows_workers: false,
@@ -181,6 +189,11 @@ fn nodes(rng: &mut Rng, faults: &FaultSet<FaultKind>) -> Vec<NodePlan> {
             }
         })
         .collect()
+}
+
+/// A limit in bytes a second, mostly none.
+fn limit(rng: &mut Rng) -> u64 {
+    if rng.one_in(5) { 40_000 + rng.below(400_000) } else { 0 }
 }
 
 /// Which ways a peer has to others.
@@ -203,7 +216,7 @@ fn shares_and_tasks(rng: &mut Rng, nodes: &[NodePlan], peers: &[usize]) -> (Vec<
         let origin = honest[rng.below(honest.len() as u64) as usize];
         let upload = !rng.one_in(3);
         let at = Duration::from_millis(rng.below(500));
-        tasks.push(TaskPlan { peer: origin, share, at, want: Want::Share { upload } });
+        tasks.push(TaskPlan { peer: origin, share, at, want: Want::Share { upload }, is_watched: false });
         for peer in peers.iter().copied().filter(|peer| *peer != origin) {
             let at = Duration::from_millis(rng.below(6_000));
             let order = if rng.one_in(3) { Order::Sequential } else { Order::RarestFirst };
@@ -213,7 +226,7 @@ fn shares_and_tasks(rng: &mut Rng, nodes: &[NodePlan], peers: &[usize]) -> (Vec<
             } else {
                 Want::Download { order, has_metainfo: rng.one_in(2) }
             };
-            tasks.push(TaskPlan { peer, share, at, want });
+            tasks.push(TaskPlan { peer, share, at, want, is_watched: rng.one_in(3) });
         }
     }
     if rng.one_in(3) {
@@ -225,7 +238,7 @@ fn shares_and_tasks(rng: &mut Rng, nodes: &[NodePlan], peers: &[usize]) -> (Vec<
             }
             let at = Duration::from_millis(rng.below(8_000));
             let want = Want::Download { order: Order::RarestFirst, has_metainfo: true };
-            tasks.push(TaskPlan { peer, share: shares.len() - 1, at, want });
+            tasks.push(TaskPlan { peer, share: shares.len() - 1, at, want, is_watched: rng.one_in(3) });
         }
     }
     (shares, tasks)

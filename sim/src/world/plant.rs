@@ -30,6 +30,10 @@ kinds! {
         EarlyComplete = &["completed"],
         /// A peer keeps it to itself that a download is complete.
         SilentComplete = &["completed"],
+        /// A peer tells twice of what it gained.
+        DoubleGain = &["gained"],
+        /// A peer keeps to itself what it gained.
+        SilentGain = &["gained"],
         /// A peer blames every source it meets.
         BlameHonest = &["blame"],
         /// A peer cuts liars off and blames nobody.
@@ -40,6 +44,8 @@ kinds! {
         DoubleRequest = &["requests"],
         /// A peer has more in flight than it was allowed.
         Greedy = &["requests"],
+        /// A peer knows no limits.
+        Limitless = &["limits"],
         /// A front delivers a signal to the wrong client.
         Misdelivery = &["delivery"],
         /// A front delivers a signal twice.
@@ -132,7 +138,12 @@ impl Planter {
                 say(finish);
                 say(PeerOutput::Event(PeerEvent::Completed { info_hash, totals: Totals::default() }));
             }
-            (Plant::SilentComplete, PeerOutput::Event(PeerEvent::Completed { .. }))
+            (Plant::DoubleGain, gained @ PeerOutput::Event(PeerEvent::Gained { .. })) => {
+                say(gained.clone());
+                say(gained);
+            }
+            (Plant::SilentGain, PeerOutput::Event(PeerEvent::Gained { .. }))
+            | (Plant::SilentComplete, PeerOutput::Event(PeerEvent::Completed { .. }))
             | (Plant::ForgiveLiar, PeerOutput::Event(PeerEvent::Blamed { .. }))
             | (Plant::LeakConnection, PeerOutput::Rtc(RtcCommand::Close { .. }))
             | (Plant::LostRequest, PeerOutput::Rtc(RtcCommand::Send { frame: Frame::ChunkRequest { .. }, .. }))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kollator_core::machine::Instant;
+use kollator_core::node::io::Place;
 use kollator_core::node::peer::{Command, PeerEvent, PeerInput};
 
 use super::plan::{Kind, TaskPlan, Want};
@@ -54,11 +55,31 @@ impl World {
         };
         let fetches = matches!(command, Command::Download { .. });
         self.hear(peer, Input::Peer(PeerInput::Command(command)));
+        if fetches && self.users[task].plan.is_watched && self.nodes[peer].life == life {
+            self.user_seeks(task, life);
+        }
         if fetches && self.truth.nodes[peer].knows_workers && self.nodes[peer].life == life {
             let workers =
                 self.truth.of(Kind::Worker).into_iter().map(|worker| self.truth.worker_url(worker)).collect();
             self.hear(peer, Input::Peer(PeerInput::Command(Command::AddWorkers { info_hash, workers })));
         }
+    }
+
+    /// Who watches a download goes to a place in it, or to one that is not there, or closes it; and soon to another.
+    pub(super) fn user_seeks(&mut self, task: usize, life: u32) {
+        let TaskPlan { peer, share, .. } = self.users[task].plan;
+        if self.nodes[peer].life != life || self.users[task].done {
+            return;
+        }
+        let share = &self.truth.shares[share];
+        let file = self.rng.below(share.files.len() as u64 + 1) as u32;
+        let length = share.files.get(file as usize).map_or(0, |file| file.len() as u64);
+        let place = Place { file, offset: self.rng.below(length + 2) };
+        let place = (!self.rng.one_in(6)).then_some(place);
+        let info_hash = share.info_hash();
+        self.hear(peer, Input::Peer(PeerInput::Command(Command::Seek { info_hash, place })));
+        let soon = Duration::from_millis(self.rng.below(1_500));
+        self.after(soon, Event::Seek { task, life });
     }
 
     /// A user hears from the peer.

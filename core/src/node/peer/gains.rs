@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::share::{Job, Share};
-use super::{Instant, Peer, PeerEvent, PeerOutput, SourceKind, SourceName, Web};
+use super::{Instant, Peer, PeerEvent, PeerOutput, SourceKind, SourceName, SourceStatus, Web};
 use crate::id::InfoHash;
 use crate::merkle::BLOCK_LEN;
 use crate::node::io::Place;
@@ -11,6 +11,19 @@ use crate::rtc::ConnId;
 use crate::session::Sessions;
 
 impl Peer {
+    /// How each connected source of a download stands; nobody, if nothing of that name is being downloaded.
+    #[must_use]
+    pub fn sources(&self, info_hash: InfoHash) -> Vec<SourceStatus> {
+        let Some(Share { job: Job::Downloading(download), givers, .. }) = self.shares.get(&info_hash) else {
+            return Vec::new();
+        };
+        let status = |(conn, stats)| {
+            let (source, kind) = (givers.get(&conn)?.clone(), self.conns.get(&conn)?.kind);
+            Some(SourceStatus { source, kind, stats })
+        };
+        download.sources().filter_map(status).collect()
+    }
+
     /// Blocks of a chunk, from block `first` on and of that many bytes, are verified and written.
     pub(super) fn gained(
         &mut self,

@@ -9,7 +9,7 @@ use crate::id::{InfoHash, PeerId};
 use crate::metainfo::Metainfo;
 use crate::node::io::{DiskCommand, DiskEvent, LinkCommand, LinkEvent, Place};
 use crate::rtc::{RtcCommand, RtcEvent};
-pub use crate::transfer::{Order, SourceKind};
+pub use crate::transfer::{Order, SourceKind, SourceStats};
 
 /// What can happen to a peer.
 #[derive(Clone, Debug)]
@@ -72,6 +72,14 @@ pub enum Command {
         info_hash: InfoHash,
         /// Where; the block that the offset lies in comes first. `None`, or a place outside the share: no window.
         place: Option<Place>,
+    },
+    /// Limit the bytes a second that are sent to others, and that downloads ask for; 0: no limit. What is on its way is
+    /// not held back.
+    SetLimits {
+        /// Most bytes a second sent, over all sessions.
+        upload: u64,
+        /// Most bytes a second asked for, over all downloads.
+        download: u64,
     },
     /// Offer a share whose content the disk has. With `upload`, also bring it to the assigned worker; that
     /// ends with [`PeerEvent::Safe`] or [`PeerEvent::Failed`].
@@ -214,4 +222,15 @@ pub struct Progress {
     pub bytes_done: u64,
     /// Connected sources.
     pub sources: usize,
+}
+
+/// How a connected source of a download stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// Who.
+    pub source: SourceName,
+    /// What it is.
+    pub kind: SourceKind,
+    /// What it gave, how fast it is, and what it did wrong.
+    pub stats: SourceStats,
 }

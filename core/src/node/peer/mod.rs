@@ -8,6 +8,7 @@ mod cutting;
 mod gains;
 mod io;
 mod layout;
+mod pace;
 mod seeking;
 mod share;
 mod web;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use self::io::*;
+use self::pace::Pace;
 use self::share::{Job, Share};
 pub use self::web::HttpUse;
 use self::web::Web;
@@ -68,6 +70,8 @@ pub struct PeerConfig {
     pub window: u64,
     /// Limits on serving others.
     pub upload: UploadConfig,
+    /// Most bytes a second that all downloads together ask for; 0: no limit.
+    pub download_limit: u64,
 }
 
 impl PeerConfig {
@@ -85,6 +89,7 @@ impl PeerConfig {
             max_buffered: 24 << 20,
             window: 8 << 20,
             upload: UploadConfig { lane: UPLOAD_LANE, ..UploadConfig::default() },
+            download_limit: 0,
         }
     }
 }
@@ -124,6 +129,7 @@ pub struct Peer {
     uplink: Uplink,
     sessions: Sessions,
     upload: Upload,
+    pace: Pace,
     shares: BTreeMap<InfoHash, Share>,
     lanes: BTreeMap<u8, InfoHash>,
     last_lane: u8,
@@ -156,6 +162,7 @@ impl Peer {
             uplink: Uplink::new(UplinkConfig::new(config.fronts, rng.next_u64())),
             sessions: Sessions::new(sessions, rng.next_u64() as u32),
             upload: Upload::new(config.upload.clone()),
+            pace: Pace::new(config.download_limit),
             shares: BTreeMap::new(),
             lanes: BTreeMap::new(),
             last_lane: OWN_LANE,
@@ -208,6 +215,7 @@ impl Peer {
             }
             Command::AddWorkers { info_hash, workers } => self.add_workers(info_hash, workers),
             Command::Seek { info_hash, place } => self.seek(now, info_hash, place),
+            Command::SetLimits { upload, download } => self.set_limits(now, upload, download),
             Command::Share { metainfo, upload } => self.share(now, metainfo, upload),
             Command::Stop { info_hash } => self.stop(info_hash),
             Command::Shutdown => self.shutdown(),
@@ -241,6 +249,7 @@ impl Peer {
     fn wake(&mut self, now: Instant) {
         self.uplink.wake(now);
         self.sessions.wake(now);
+        self.upload.wake(now);
         self.wake_shares(now);
         self.wake_web(now);
         if self.announce_at.is_some_and(|at| now >= at) {
@@ -622,6 +631,7 @@ impl Machine for Peer {
             return;
         }
         self.sessions.tick(now);
+        self.upload.tick(now);
         match input {
             PeerInput::Wake => {}
             PeerInput::Command(command) => self.command(now, command),
@@ -651,6 +661,8 @@ impl Machine for Peer {
         let nodes = [
             self.uplink.next_wake(),
             self.sessions.next_wake(),
+            self.upload.next_wake(),
+            self.pace.next_wake(),
             self.announce_at,
             self.next_redial(),
             self.next_web_wake(),

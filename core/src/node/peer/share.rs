@@ -412,6 +412,7 @@ impl Peer {
     pub(super) fn start_download(&mut self, now: Instant, info_hash: InfoHash, mut download: Box<Download>) {
         let share = self.shares.get_mut(&info_hash).expect("the caller knows the share");
         if let Some(layout) = &share.layout {
+            download.set_paced(self.pace.is_limited());
             download.seek(now, layout.window(share.place, self.config.window));
         }
         download.wake(now);
@@ -681,6 +682,7 @@ impl Peer {
             moved |= self.drain_download(now, info_hash);
             moved |= self.bring(now, info_hash);
         }
+        moved |= self.grant(now);
         moved
     }
 }

@@ -645,6 +645,7 @@ impl Machine for Worker {
 
     fn handle(&mut self, now: Instant, input: WorkerInput) {
         self.sessions.tick(now);
+        self.upload.tick(now);
         match input {
             WorkerInput::Wake => {}
             WorkerInput::Link(event) => self.uplink.event(now, event),
@@ -663,6 +664,7 @@ impl Machine for Worker {
         if self.next_wake().is_some_and(|at| at <= now) {
             self.uplink.wake(now);
             self.sessions.wake(now);
+            self.upload.wake(now);
             self.pull.wake(now);
             self.store.wake(now);
             self.wake_load(now);
@@ -678,6 +680,7 @@ impl Machine for Worker {
         earliest([
             self.uplink.next_wake(),
             self.sessions.next_wake(),
+            self.upload.next_wake(),
             self.pull.next_wake(),
             self.store.next_wake(),
             self.load.next_wake(self.uplink.is_up()),

@@ -17,6 +17,7 @@ impl Download {
             source.paused_until = source.paused_until.filter(|until| now < *until);
             source.busy_until = source.busy_until.filter(|until| now < *until);
         }
+        self.pacing.begin();
         if self.chunks.is_empty() {
             return;
         }
@@ -42,9 +43,12 @@ impl Download {
             return asked;
         }
         let Some(source) = self.sources.get(&conn) else { return false };
-        let most = self.room(source);
-        let idle = source.in_flight == 0;
+        let (most, idle) = (self.room(source), source.in_flight == 0);
         if most == 0 || !source.may_be_asked(now) {
+            return false;
+        }
+        let most = self.pacing.most(most);
+        if most == 0 {
             return false;
         }
         if let Some((slot, first, count)) = self.next_range(now, conn, most) {
@@ -158,6 +162,7 @@ impl Download {
         if source.owes_nothing() {
             source.last_progress = now;
         }
+        self.pacing.spend(owed);
         let end = first + count;
         let asked = Request { slot, next: first, end, owed, asked_at: now };
         source.requests.insert(request, asked);

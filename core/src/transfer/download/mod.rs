@@ -7,6 +7,7 @@
 
 mod ask;
 mod judge;
+mod pace;
 mod release;
 mod window;
 
@@ -25,6 +26,7 @@ use crate::transfer::source::{Request, Source};
 use crate::transfer::{Offence, Order, SourceKind, SourceStats};
 use crate::wire::frame::{Frame, Reason, RequestId};
 
+use pace::Pacing;
 pub use window::Urgent;
 
 /// A source that owes something and gives nothing for this long loses its turn to others.
@@ -162,6 +164,7 @@ pub struct Download {
     window: Vec<Urgent>,
     /// Somebody is, even if nothing of that is missing now: no source owes more than it gives soon.
     is_watched: bool,
+    pacing: Pacing,
     out: Outbox<DownloadOutput>,
 }
 
@@ -186,6 +189,7 @@ impl Download {
             retry_denied: None,
             window: Vec::new(),
             is_watched: false,
+            pacing: Pacing::default(),
             out: Outbox::default(),
         }
     }

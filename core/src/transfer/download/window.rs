@@ -113,6 +113,7 @@ impl Download {
             return Some(false);
         }
         let most = self.room(source);
+        let most = self.pacing.most(most);
         for index in 0..self.window.len() {
             let Urgent { slot, first, end } = self.window[index];
             if !self.sources[&conn].has(slot) {

@@ -5,8 +5,10 @@
 
 import type { EngineMethods, FromEngine, Part, Settings, ToEngine } from './engine/protocol.ts';
 import { KollatorError } from './errors.ts';
+import { fileUrl, serveFiles } from './files.ts';
 import { Caller } from './rpc.ts';
 import { Connections } from './rtc/connections.ts';
+import { type ReadPart, streamOf } from './stream.ts';
 import type {
   ChunkMap,
   DownloadOptions,
@@ -34,9 +36,6 @@ const DEFAULTS: Omit<Settings, 'fronts'> = {
   uploadLimit: 0,
   downloadLimit: 0,
 };
-
-/** Bytes of one reading of a stream. */
-const READ = 512 << 10;
 
 /** Starts the engine's worker. */
 export function startEngine(): Worker {
@@ -102,33 +101,28 @@ export class Kollator {
   }
 
   /**
-   * A file of a share, from the first byte to the last, while the share is still coming: what is read next is got first.
-   * Begins to get the share if it is not here. The stream can be iterated over, too.
+   * A file of a share as a stream, also while it is still coming: what is read next is got first. Begins to get the share
+   * if it is not here. Answers once it is known how long the file is.
    */
-  stream(link: string, options: StreamOptions = {}): ReadableStream<Uint8Array> {
-    const { file = 0, start = 0, end, signal } = options;
-    const stopped = new AbortController();
-    const whole = signal ? AbortSignal.any([signal, stopped.signal]) : stopped.signal;
-    let infoHash = '';
-    let [at, until] = [start, 0];
-    return new ReadableStream<Uint8Array>({
-      start: async () => {
-        ({ infoHash } = await this.#add(link, undefined, whole));
-        const { length } = await this.#ask('file', [infoHash, file], whole);
-        until = Math.min(end ?? length, length);
-      },
-      pull: async (controller) => {
-        const length = Math.min(READ, until - at);
-        if (length > 0) controller.enqueue(await this.readPart({ infoHash, file, offset: at, length }, whole));
-        at += Math.max(length, 0);
-        if (at >= until) controller.close();
-      },
-      cancel: () => stopped.abort(),
-    });
+  async stream(link: string, options: StreamOptions = {}): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    const { file = 0, start = 0, end = Infinity, signal } = options;
+    const { infoHash } = await this.#add(link, undefined, signal);
+    const { length: whole } = await this.#ask('file', [infoHash, file], signal);
+    const read: ReadPart = (offset, length, stopped) => this.readPart({ infoHash, file, offset, length }, stopped);
+    return streamOf(read, Math.min(start, whole), Math.min(end, whole), signal);
+  }
+
+  /**
+   * The address of a file for a media element or for saving, also while it is still coming. It works in pages that the
+   * service worker of this library controls.
+   */
+  fileUrl(infoHash: string, file: number, options: { download?: boolean } = {}): string {
+    const path = this.#shares.get(infoHash)?.files[file]?.path ?? '';
+    return fileUrl(infoHash, file, path.split('/').at(-1) || 'file', options);
   }
 
   /** The bytes of a part of a file, at most 4 MiB, once they are here; they are got before others. */
-  async readPart(part: Part, signal?: AbortSignal): Promise<Uint8Array> {
+  async readPart(part: Part, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
     await this.#open();
     return this.#ask('read', [part], signal);
   }
@@ -222,8 +216,18 @@ export class Kollator {
       worker.onerror = (event) => this.#broken(event.message || 'its worker did not start');
       this.#worker = worker;
       for (const state of await this.#ask('open', [this.#settings])) this.#changed(state);
+      const container = globalThis.navigator?.serviceWorker;
+      if (container) serveFiles(container, { find: (infoHash, file) => this.#find(infoHash, file), read: (part, signal) => this.readPart(part, signal) });
     })();
     return this.#opened;
+  }
+
+  /** A file for the service worker, if this tab and no other has the share. */
+  async #find(infoHash: string, file: number): Promise<{ name: string; length: number } | undefined> {
+    const phase = this.#shares.get(infoHash)?.phase;
+    if (phase === undefined || phase === 'elsewhere' || phase === 'failed') return undefined;
+    const { path, length } = await this.#ask('file', [infoHash, file]);
+    return { name: path.split('/').at(-1) ?? path, length };
   }
 
   #ask<M extends keyof EngineMethods>(

@@ -82,8 +82,11 @@ export class Engine {
       share: (infoHash) => this.#shares.get(infoHash),
       open: (infoHash) => this.#shares.openForReading(infoHash),
       contentKeys: ({ record: { key = '', ko } }) => this.#machine.call({ t: 'openMetainfo', key }, ko).payload,
-      seek: () => {},
-      idle: (infoHash) => this.#shares.idle(infoHash),
+      seek: (infoHash, file, offset) => this.#network?.input({ t: 'seek', infoHash, file, offset }),
+      idle: (infoHash) => {
+        this.#network?.input({ t: 'seek', infoHash });
+        this.#shares.idle(infoHash);
+      },
     });
   }
 
@@ -165,7 +168,7 @@ export class Engine {
     try {
       checkAborted(signal);
       const { fronts, chunkSize } = this.#settings;
-      const tellProgress = (done: number, total: number): void => note(preparing(items, options.name, done, total));
+      const tellProgress = (done: number, total: number): void => note(preparing(items, options, done, total));
       tellProgress(0, items.reduce((sum, { file }) => sum + file.size, 0));
       const made = await prepareUpload(items, {
         ...options,
@@ -236,7 +239,7 @@ export class Engine {
   }
 
   /** The bytes of a part of a readable file, once they are here. */
-  read({ signal }: Asked, part: Part): Promise<Uint8Array> {
+  read({ signal }: Asked, part: Part): Promise<Uint8Array<ArrayBuffer>> {
     return this.#reader.read(part, signal);
   }
 
@@ -324,10 +327,11 @@ export class Engine {
 }
 
 /** How a share looks while it is being made. It has no info hash yet. */
-function preparing(items: UploadItem[], name: string | undefined, done: number, total: number): ShareState {
+function preparing(items: UploadItem[], { name, encrypt = true }: { name?: string; encrypt?: boolean }, done: number, total: number): ShareState {
   const first = items[0]?.path ?? items[0]?.file.name ?? '';
   const record = { infoHash: '', link: '', addedAt: Date.now(), seeding: true, bytesStored: 0 };
   const share = new Share({ ...record, role: 'sent', phase: 'preparing', name: name ?? first.split('/')[0] ?? '' });
+  share.isSealed = encrypt;
   share.bytesPrepared = done;
   share.bytesToPrepare = total;
   return share.state(new Connected(), performance.now());

@@ -48,7 +48,7 @@ export interface EngineMethods {
   /** A file of a share, once it is known what that holds. */
   file(infoHash: string, file: number): { path: string; length: number };
   /** Answers once the bytes are here. */
-  read(part: Part): Uint8Array;
+  read(part: Part): Uint8Array<ArrayBuffer>;
   stats(): Stats;
   chunkMap(infoHash: string): ChunkMap;
   peers(): Source[];

@@ -38,6 +38,8 @@ export class Share {
   readable: ReadableInfo | undefined;
   progress: (Totals & { bytesDone: number }) | undefined;
   error: { code: ErrorCode; message: string } | undefined;
+  /** Whether what is on the wire is ciphertext. */
+  isSealed: boolean;
   bytesPrepared = 0;
   bytesToPrepare = 0;
   /** Whether the machine has it, so that others may take it from here. */
@@ -52,20 +54,17 @@ export class Share {
   constructor(record: ShareRecord) {
     this.record = record;
     this.phase = record.phase;
+    this.isSealed = record.key !== undefined;
   }
 
   get infoHash(): string {
     return this.record.infoHash;
   }
 
-  /** Whether what is on the wire is ciphertext. */
-  get isSealed(): boolean {
-    return this.info ? this.info.name === SEALED_NAME : this.record.key !== undefined;
-  }
-
   /** Notes what its `.ko` says. */
   learn(info: MetainfoInfo, readable: ReadableInfo): void {
     this.info = info;
+    this.isSealed = info.name === SEALED_NAME;
     this.layout ??= new Layout(info);
     this.pieces ??= new Pieces(this.layout);
     this.readable = readable;
@@ -123,7 +122,7 @@ export class Share {
       speedUp,
       ...(isGoing && speed > 0 && left > 0 ? { remaining: Math.round((left * 1000) / speed) } : {}),
       sources: this.sources.list(connected, now),
-      seeding: this.isOffered && this.phase !== 'paused',
+      seeding: this.isOffered || this.phase === 'downloading',
       addedAt: record.addedAt,
       ...(this.error ? { error: this.error.message } : {}),
     };

@@ -8,7 +8,7 @@ import type { Input, MachineEvent, MetainfoInfo } from '../machine-types.ts';
 import { BLOCK, ElsewhereError, type Storage, openStorage } from '../storage/index.ts';
 import type { Kept } from './active.ts';
 import type { ShareSettings } from './lifecycle.ts';
-import { type Gained, Shares } from './shares.ts';
+import { Shares } from './shares.ts';
 import { settle } from './testing.ts';
 
 const KO = new Uint8Array([1, 2, 3]);
@@ -74,7 +74,7 @@ class Stage {
     return stage;
   }
 
-  hear(event: MachineEvent | Gained, payload: Uint8Array = new Uint8Array()): void {
+  hear(event: MachineEvent, payload: Uint8Array = new Uint8Array()): void {
     this.shares.hear(event, payload, this.time);
   }
 

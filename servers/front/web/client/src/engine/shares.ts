@@ -4,25 +4,13 @@
  */
 
 import { KollatorError } from '../errors.ts';
-import type { MachineEvent, Place } from '../machine-types.ts';
-import type { SourceKind } from '../types.ts';
+import type { MachineEvent } from '../machine-types.ts';
 import { Active, type Kept } from './active.ts';
 import type { OpenShare } from './disk.ts';
 import { Lifecycle, type Ports, type ShareSettings, plain } from './lifecycle.ts';
 import { FROM_DISK } from './pieces.ts';
 import type { Share } from './share.ts';
 import { Connected } from './sources.ts';
-
-/** Verified bytes were written, or found: what a chunk map is made of. */
-export interface Gained {
-  kind: 'gained';
-  infoHash: string;
-  places: Place[];
-  length: number;
-  /** Whoever gave them; nobody if they were here before. */
-  source?: string | null;
-  sourceKind?: SourceKind | null;
-}
 
 /** See the module's documentation. */
 export class Shares {
@@ -183,7 +171,7 @@ export class Shares {
   }
 
   /** The machine tells something. `now` is on the clock of speeds. */
-  hear(event: MachineEvent | Gained, payload: Uint8Array, now: number): void {
+  hear(event: MachineEvent, payload: Uint8Array, now: number): void {
     switch (event.kind) {
       case 'online':
         this.#lifecycle.isOnline = true;
@@ -209,7 +197,7 @@ export class Shares {
     }
   }
 
-  #hearOf(active: Active, event: Extract<MachineEvent | Gained, { infoHash: string }>, payload: Uint8Array, now: number): void {
+  #hearOf(active: Active, event: Extract<MachineEvent, { infoHash: string }>, payload: Uint8Array, now: number): void {
     const { share, record } = active;
     switch (event.kind) {
       case 'metainfo':
