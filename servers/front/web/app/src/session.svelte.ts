@@ -105,7 +105,9 @@ export class Session {
     try {
       this.#put(await this.network.download(link));
     } catch (thrown) {
-      this.failures = new Map(this.failures).set(infoHash, failureOf(thrown));
+      const failure = failureOf(thrown);
+      // Whoever deletes a share that is coming in knows that it stopped.
+      if (failure.code !== 'aborted') this.failures = new Map(this.failures).set(infoHash, failure);
     }
   }
 
