@@ -64,8 +64,20 @@ export class Session {
       () => removeEventListener('hashchange', follow),
       () => removeEventListener('beforeunload', before),
     ];
+    const timer = setInterval(() => void this.#refresh(), 3000);
+    stops.push(() => clearInterval(timer));
     void this.#connect();
     return () => stops.forEach((stop) => stop());
+  }
+
+  /** Rates and storage change without an event of their own. Nobody looks at them in a hidden tab. */
+  async #refresh(): Promise<void> {
+    if (!this.loaded || this.broken !== undefined || document.hidden) return;
+    try {
+      this.stats = await this.network.getStats();
+    } catch {
+      // The network tells by itself when it is gone.
+    }
   }
 
   async #connect(): Promise<void> {
@@ -93,7 +105,9 @@ export class Session {
     try {
       this.#put(await this.network.download(link));
     } catch (thrown) {
-      this.failures = new Map(this.failures).set(infoHash, failureOf(thrown));
+      const failure = failureOf(thrown);
+      // Whoever deletes a share that is coming in knows that it stopped.
+      if (failure.code !== 'aborted') this.failures = new Map(this.failures).set(infoHash, failure);
     }
   }
 
@@ -123,7 +137,8 @@ export class Session {
       return;
     }
     if (share.infoHash === '' || share.phase === 'preparing') {
-      this.drafts = this.drafts.map((draft) => (draft.id === id ? { ...draft, share } : draft));
+      // Until it is made a share has no key, and does not know yet that it is going to be encrypted.
+      this.drafts = this.drafts.map((draft) => (draft.id === id ? { ...draft, share: { ...share, encrypted: draft.share.encrypted } } : draft));
       return;
     }
     this.#put(share);

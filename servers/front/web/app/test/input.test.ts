@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { fromEntries, fromInput, titleOf, type Entry } from '../src/lib/drop.ts';
+import { dropped, fromDrop, fromInput, titleOf, type Entry } from '../src/lib/drop.ts';
 import { kindOf, playable } from '../src/lib/media.ts';
 import { failureOf } from '../src/lib/network.ts';
 import { DEFAULTS, limitFrom, limitText, remember, remembered } from '../src/lib/preferences.ts';
@@ -26,14 +26,21 @@ function folder(name: string, children: Entry[], portion = 2): Entry {
 }
 
 test('a dropped folder is walked to its end, portion by portion, with paths', async () => {
-  const items = await fromEntries([folder('trip', [file('a'), folder('b', [file('c')]), file('d'), file('e'), file('f')]), file('g')]);
+  const items = await fromDrop([folder('trip', [file('a'), folder('b', [file('c')]), file('d'), file('e'), file('f')]), file('g')]);
   assert.deepEqual(items.map(({ path, file: { name } }) => path ?? name), ['trip/a', 'trip/b/c', 'trip/d', 'trip/e', 'trip/f', 'g']);
+});
+
+test('a browser without entries gives files', async () => {
+  const item = { kind: 'file', webkitGetAsEntry: () => null, getAsFile: () => new File(['x'], 'a') };
+  const text = { ...item, kind: 'string' };
+  const items = await fromDrop(dropped([item, text] as unknown as DataTransferItem[]));
+  assert.deepEqual(items.map(({ file: { name } }) => name), ['a']);
 });
 
 test('folders without end are refused', async () => {
   let deep = folder('leaf', []);
   for (let level = 0; level < 40; level += 1) deep = folder('level', [deep]);
-  await assert.rejects(fromEntries([deep]), /deeper than 32/);
+  await assert.rejects(fromDrop([deep]), /deeper than 32/);
 });
 
 test('more files than a page can hold are refused', () => {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { announcement, holdsTab, progressOf, troubleFor, wordsFor } from '../src/lib/words.ts';
-import type { ErrorCode, Phase, ShareState } from '../../client/src/types.ts';
+import type { ErrorCode, Phase, ShareState, Source } from '../../client/src/types.ts';
 
 function share(changes: Partial<ShareState>): ShareState {
   return {
@@ -36,6 +36,15 @@ test('a bar counts what its phase is about', () => {
   assert.equal(progressOf({ ...state, phase: 'paused' }).done, 20);
   assert.equal(progressOf({ ...state, phase: 'paused', role: 'received' }).done, 30);
   assert.equal(progressOf({ ...state, phase: 'downloading', role: 'received' }).done, 30);
+});
+
+test('after a while of nothing the page says that it waits, and for whom', () => {
+  assert.equal(wordsFor(share({ role: 'received', phase: 'finding' }), 11_000).title, 'Looking for it');
+  assert.equal(wordsFor(share({ role: 'received', phase: 'finding' }), 13_000).title, 'Nobody has it right now');
+  const coming = share({ role: 'received', phase: 'downloading', bytesDone: 40 });
+  assert.match(wordsFor(coming, 13_000).detail, /^40 B of 100 B\. Nobody who has the rest/);
+  const source: Source = { index: 2, name: '', kind: 'worker', connected: true, bytes: 0, speed: 0 };
+  assert.equal(wordsFor({ ...coming, sources: [source] }, 13_000).title, '40% here');
 });
 
 test('nearly all is not all', () => {

@@ -28,13 +28,24 @@ export function fromInput(files: Iterable<File>): UploadItem[] {
   return bounded(items);
 }
 
+/** What a drop holds: entries where the browser has them, plain files otherwise. */
+export function dropped(items: Iterable<DataTransferItem>): Array<Entry | File> {
+  return [...items]
+    .filter((item) => item.kind === 'file')
+    .map((item) => (item.webkitGetAsEntry() as Entry | null) ?? item.getAsFile())
+    .filter((entry) => entry !== null);
+}
+
 /**
- * Files of a drop, folders walked. The entries must be taken from the event before anything is awaited:
+ * Files of a drop, folders walked. What was dropped must be taken from the event before anything is awaited:
  * browsers empty it as soon as its handler returns.
  */
-export async function fromEntries(entries: Entry[]): Promise<UploadItem[]> {
+export async function fromDrop(entries: Array<Entry | File>): Promise<UploadItem[]> {
   const items: UploadItem[] = [];
-  for (const entry of entries) await walk(entry, '', 0, items);
+  for (const entry of entries) {
+    if (entry instanceof File) items.push({ file: entry });
+    else await walk(entry, '', 0, items);
+  }
   return items;
 }
 

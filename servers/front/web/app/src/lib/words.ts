@@ -44,8 +44,11 @@ export function holdsTab(share: ShareState): boolean {
   return share.phase === 'preparing' || share.phase === 'uploading';
 }
 
-/** What the page says about a share. */
-export function wordsFor(share: ShareState): Words {
+/** After how many milliseconds without anything coming in the page says that it waits. */
+export const PATIENCE = 12_000;
+
+/** What the page says about a share, of which nothing has come in for `waited` milliseconds. */
+export function wordsFor(share: ShareState, waited = 0): Words {
   const { done, total } = progressOf(share);
   const sent = share.role === 'sent';
   const known = total > 0;
@@ -68,8 +71,18 @@ export function wordsFor(share: ShareState): Words {
     case 'safe':
       return { tone: 'done', title: 'Safe to close this tab', detail: 'Kollator keeps it now. The link works without you.' };
     case 'finding':
+      if (waited > PATIENCE) {
+        return {
+          tone: 'rest',
+          title: 'Nobody has it right now',
+          detail: 'It may have been sent from a tab that was closed too early. This page goes on looking.',
+        };
+      }
       return { tone: 'busy', title: 'Looking for it', detail: 'Asking who has what this link names.' };
     case 'downloading':
+      if (waited > PATIENCE && !share.sources.some((source) => source.connected)) {
+        return { tone: 'rest', title: 'Waiting for someone', detail: `${amount}. Nobody who has the rest is here. It goes on when someone comes.` };
+      }
       return {
         tone: 'busy',
         title: `${percent(done, total)}% here`,
