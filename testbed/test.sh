@@ -49,10 +49,7 @@ web() { (cd "$ROOT/servers/front/web" && PATH=$PWD/node_modules/.bin:$PATH "$@")
 run web npm run check --workspaces --if-present
 run web npm test --workspaces --if-present
 # Browsers reach nothing but what the test starts.
-run web "$ROOT/testbed/browser/netns.sh" npm run test:browser --workspace client
-# Every state that the page can show, around a network of the imagination.
-axe() { web npm exec --workspace app -- vite build --mode preview && web "$ROOT/testbed/browser/netns.sh" node app/test/axe.mjs; }
-run axe
+run web "$ROOT/testbed/browser/netns.sh" npm run test:browser --workspaces --if-present
 say "== building release binaries"
 cargo build --release --locked -p kollator-front -p kollator-worker -p kollator -p kollator-testbed
 
