@@ -203,6 +203,17 @@ install_node_modules() {
     cp "$dir/package-lock.json" "$dir/node_modules/.kollator-installed"
 }
 
+# Brings what tests in browsers need, and builds what they test. Sets BROWSER_TESTS, the folder they are in, and NODE.
+prepare_browsers() {
+    BROWSER_TESTS=$ROOT/testbed/browser
+    install_missing chromium chromium firefox-esr firefox-esr ffmpeg ffmpeg ps procps ip iproute2 unshare util-linux \
+        curl curl
+    build_missing
+    install_node_modules "$BROWSER_TESTS"
+    NODE=$BROWSER_TESTS/node_modules/.bin/node
+    export KOLLATOR_BIN=$BIN
+}
+
 install_packages() {
     say "installing $* with apt-get"
     local sudo=()

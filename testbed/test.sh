@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Runs every test: cargo's (unit, property, simulation), then the released binaries against libtorrent, end to end, and
-# while fronts and workers are killed, files rot and S3 fails; what has to do with S3 against moto too, an S3 server that
-# is not the testbed's own. Installs what that needs and says what. Ends with a line `N passed, M failed`.
+# Runs every test: cargo's (unit, property, simulation) and the web app's; then the released binaries against libtorrent,
+# end to end, and while fronts and workers are killed, files rot and S3 fails; the web app in Chromium and Firefox ESR;
+# what has to do with S3 against moto too, an S3 server that is not the testbed's own. Installs what that needs and says
+# what. Ends with a line `N passed, M failed`.
 #
-# KOLLATOR_E2E_LARGE=0 leaves out the file of 1 GiB.
+# KOLLATOR_E2E_LARGE=0 leaves out the file of 1 GiB, and has browsers share smaller ones.
 set -euo pipefail
 # shellcheck source=testbed/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,11 +15,13 @@ output=$(mktemp)
 moto_pid=
 trap 'rm -f "$output"; [[ -z $moto_pid ]] || kill "$moto_pid"' EXIT
 
-# Adds the `N passed` and `M failed` of every result line that the last command printed.
+# Adds the `N passed` and `M failed` of every result line that the last command printed; Node.js's test runner says
+# `pass N` and `fail M`.
 count() {
     local pass fail
-    read -r pass fail < <(grep -oE '[0-9]+ (passed|failed)' "$output" |
-        awk '$2 == "passed" {p += $1} $2 == "failed" {f += $1} END {print p + 0, f + 0}')
+    read -r pass fail < <(grep -oE '[0-9]+ (passed|failed)|^(#|ℹ) (pass|fail) [0-9]+' "$output" |
+        awk '$2 == "passed" {p += $1} $2 == "failed" {f += $1} $2 == "pass" {p += $3} $2 == "fail" {f += $3}
+            END {print p + 0, f + 0}')
     passed=$((passed + pass))
     failed=$((failed + fail))
 }
@@ -35,10 +38,18 @@ run() {
     fi
 }
 
-install_missing curl curl python3 python3 cc build-essential
+install_missing curl curl python3 python3 cc build-essential chromium chromium firefox-esr firefox-esr ip iproute2 \
+    unshare util-linux
 export CARGO_TARGET_DIR=$TARGET_DIR
 cd "$ROOT"
 run cargo test --workspace --locked --no-fail-fast
+say "== building the web app"
+servers/front/web/build.sh
+web() { (cd "$ROOT/servers/front/web" && PATH=$PWD/node_modules/.bin:$PATH "$@"); }
+run web npm run check --workspaces --if-present
+run web npm test --workspaces --if-present
+# Browsers reach nothing but what the test starts.
+run web "$ROOT/testbed/browser/netns.sh" npm run test:browser --workspaces --if-present
 say "== building release binaries"
 cargo build --release --locked -p kollator-front -p kollator-worker -p kollator -p kollator-testbed
 
@@ -74,6 +85,7 @@ run "$venv/bin/python" testbed/e2e/dht_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/failover_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/homes_test.py "$BIN"
 run "$venv/bin/python" testbed/e2e/store_test.py "$BIN"
+run testbed/browser/run.sh
 start_moto
 say "== against moto at $MOTO_URL"
 KOLLATOR_TEST_S3=$MOTO_URL run cargo test --workspace --locked --test s3

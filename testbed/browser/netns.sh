@@ -5,6 +5,10 @@ set -euo pipefail
 if [[ ${1:-} != --inside ]]; then
     own_user=()
     ((EUID == 0)) || own_user=(--map-root-user)
+    unshare --net "${own_user[@]}" true 2>/dev/null || {
+        echo "netns.sh: $(id -un) may not make a network namespace here; root may, or anyone where user namespaces are on" >&2
+        exit 1
+    }
     exec unshare --net "${own_user[@]}" -- "${BASH_SOURCE[0]}" --inside "$@"
 fi
 shift

@@ -10,14 +10,9 @@
 set -euo pipefail
 # shellcheck source=testbed/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-HERE=$ROOT/testbed/browser
 
-install_missing chromium chromium firefox-esr firefox-esr ffmpeg ffmpeg ps procps ip iproute2 unshare util-linux curl curl
-build_missing
-install_node_modules "$HERE"
-NODE=$HERE/node_modules/.bin/node
-"$NODE" "$HERE/node_modules/typescript/bin/tsc" --noEmit --project "$HERE"
-
-export KOLLATOR_ARTEFACTS=${KOLLATOR_ARTEFACTS:-$TARGET_DIR/testbed-browser} KOLLATOR_BIN=$BIN
+prepare_browsers
+"$NODE" "$BROWSER_TESTS/node_modules/typescript/bin/tsc" --noEmit --project "$BROWSER_TESTS"
+export KOLLATOR_ARTEFACTS=${KOLLATOR_ARTEFACTS:-$TARGET_DIR/testbed-browser}
 mkdir -p "$KOLLATOR_ARTEFACTS"
-"$HERE/netns.sh" "$NODE" --disable-warning=ExperimentalWarning "$HERE/main.ts" "$@"
+exec "$BROWSER_TESTS/netns.sh" "$NODE" "$BROWSER_TESTS/main.ts" "$@"

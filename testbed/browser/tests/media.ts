@@ -11,7 +11,7 @@ import type { BrowserName } from '../tab.ts';
 const LENGTH = 120;
 const SCENE = 10;
 
-/** Writes a WebM film of about 35 MB to `room`: ten seconds of noise, which nothing makes smaller, over and over. */
+/** Writes a WebM film of about 44 MB to `room`: ten seconds of noise, which nothing makes smaller, over and over. */
 function film(room: Room): string {
   const [scene, all] = [room.path('scene.webm'), room.path('film.webm')];
   const noise = `color=gray:size=320x180:rate=25:duration=${SCENE},noise=alls=80:allf=t`;
