@@ -15,7 +15,7 @@ use kollator_core::wire::frame::MAX_METAINFO;
 /// A share that was named.
 pub(crate) enum Target {
     /// By a link.
-    Link(ShareRef),
+    Link(Box<ShareRef>),
     /// By its metainfo.
     File(Arc<Metainfo>),
 }
@@ -24,7 +24,7 @@ impl Target {
     /// Reads a link or, if there is such a file, a `.ko` or `.torrent`.
     pub(crate) fn read(text: &str) -> anyhow::Result<Self> {
         let not_a_link = match text.parse::<ShareRef>() {
-            Ok(share) => return Ok(Self::Link(share)),
+            Ok(share) => return Ok(Self::Link(Box::new(share))),
             Err(error) => error,
         };
         let path = Path::new(text);
