@@ -11,7 +11,7 @@ import { BLOCK } from './storage.ts';
 /** Most bytes in one piece, and to wait for before writing. */
 export const MOST = 1024 * 1024;
 /** How long blocks wait for neighbours, in milliseconds. */
-const PATIENCE = 4;
+const PATIENCE = 10;
 
 /** Bytes to be written in one go, at a block's beginning. */
 export interface Run {

@@ -52,7 +52,7 @@ for (const name of browsers) {
   test(`${name} reads files of shares from their addresses`, async () => {
     const browser = await launch(name, server.url);
     try {
-      const [page, other] = [await browser.page(), await browser.page()];
+      const page = await browser.page();
       await become(page);
 
       const part = await get(page, 'url(0)', { range: `bytes=${2 * GIB + 5}-${2 * GIB + 14}` });
@@ -67,6 +67,7 @@ for (const name of browsers) {
       assert.equal((await get(page, `'/_share/${'f'.repeat(64)}/0/x'`)).status, 404);
 
       // Another page, which does not have the share, gets it from the one that has.
+      const other = await browser.page();
       const from = await get(other, `'/_share/${HASH}/0/x'`, { range: 'bytes=-3' });
       assert.deepEqual(from.body, [3, 2, 1].map((back) => (3 * GIB - back) % 251));
 
