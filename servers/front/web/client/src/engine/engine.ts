@@ -304,6 +304,9 @@ export class Engine {
     if (this.#network && share.phase === 'downloading') {
       const progress = this.#machine.call({ t: 'progress', infoHash: share.infoHash }).ok;
       if (progress) share.note(progress, performance.now());
+      for (const { source, sourceKind } of this.#machine.call({ t: 'sources', infoHash: share.infoHash }).ok) {
+        share.sources.meet(source, sourceKind);
+      }
     }
     return share.state(this.#shares.connected, performance.now());
   }
