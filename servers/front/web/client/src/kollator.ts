@@ -102,14 +102,16 @@ export class Kollator {
 
   /**
    * A file of a share as a stream, also while it is still coming: what is read next is got first. Begins to get the share
-   * if it is not here. Answers once it is known how long the file is.
+   * if it is not here.
    */
-  async stream(link: string, options: StreamOptions = {}): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
-    const { file = 0, start = 0, end = Infinity, signal } = options;
-    const { infoHash } = await this.#add(link, undefined, signal);
-    const { length: whole } = await this.#ask('file', [infoHash, file], signal);
-    const read: ReadPart = (offset, length, stopped) => this.readPart({ infoHash, file, offset, length }, stopped);
-    return streamOf(read, Math.min(start, whole), Math.min(end, whole), signal);
+  stream(link: string, options: StreamOptions = {}): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const { readable, writable } = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>();
+    // What fails here is what whoever reads hears of.
+    this.#streamOf(link, options).then(
+      (stream) => stream.pipeTo(writable).catch(() => {}),
+      (error: unknown) => writable.abort(error).catch(() => {}),
+    );
+    return readable;
   }
 
   /**
@@ -220,6 +222,14 @@ export class Kollator {
       if (container) serveFiles(container, { find: (infoHash, file) => this.#find(infoHash, file), read: (part, signal) => this.readPart(part, signal) });
     })();
     return this.#opened;
+  }
+
+  async #streamOf(link: string, options: StreamOptions): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    const { file = 0, start = 0, end = Infinity, signal } = options;
+    const { infoHash } = await this.#add(link, undefined, signal);
+    const { length: whole } = await this.#ask('file', [infoHash, file], signal);
+    const read: ReadPart = (offset, length, stopped) => this.readPart({ infoHash, file, offset, length }, stopped);
+    return streamOf(read, Math.min(start, whole), Math.min(end, whole), signal);
   }
 
   /** A file for the service worker, if this tab and no other has the share. */

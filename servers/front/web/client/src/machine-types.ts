@@ -23,6 +23,10 @@ export interface MachineConfig {
   maxSwarmDials?: number;
   /** Most bytes that a download holds in memory or has asked for (24 MiB). */
   maxBuffered?: number;
+  /** Most bytes a second to send, 0: no limit (0). */
+  uploadLimit?: number;
+  /** Most bytes a second to ask for, 0: no limit (0). */
+  downloadLimit?: number;
 }
 
 /** Where bytes of a share belong. */
@@ -75,6 +79,8 @@ export type Input =
   /** Ask these workers over HTTP, too. */
   | { t: 'addWorkers'; infoHash: string; workers: string[] }
   | { t: 'stop'; infoHash: string }
+  /** Bytes a second, 0: no limit. */
+  | { t: 'setLimits'; upload: number; download: number }
   /** Leave every swarm, close every connection. The machine does nothing any more after the outputs of this. */
   | { t: 'shutdown' }
   /** The WebSocket is open. */
@@ -147,6 +153,24 @@ export interface Progress extends Totals {
   bytesDone: number;
   /** Connected sources. */
   sources: number;
+}
+
+/** How a connected source of a download stands. */
+export interface SourceStatus {
+  source: string;
+  sourceKind: SourceKind;
+  /** Verified bytes that it gave. */
+  bytes: number;
+  /** Bytes a second of late. */
+  rate: number;
+  /** Bytes asked for and not yet come. */
+  inFlight: number;
+  /** Times that it stalled or turned a request down for a passing reason. */
+  failures: number;
+  /** It owes something and gave nothing for a while. */
+  stalled: boolean;
+  /** It said that it is busy. */
+  paused: boolean;
 }
 
 /** What the machine wants done, from {@link Machine.poll}. */
@@ -236,5 +260,7 @@ export interface Calls {
   unwrapKey: { takes: { wrapped: string }; ok: { key: string } };
   /** `null`: there is no such share. */
   progress: { takes: { infoHash: string }; ok: Progress | null };
+  /** The connected sources of a download. */
+  sources: { takes: { infoHash: string }; ok: SourceStatus[] };
   counters: { takes: object; ok: { connections: number; channels: number; bytesServed: number } };
 }

@@ -259,6 +259,26 @@ describe('the machine', () => {
     assertSame(getter.disk.get(infoHash), data);
   });
 
+  test('keeps to its limits and says how its sources stand', async () => {
+    const world = new World();
+    const [sharer, getter] = [await world.open('a'), await world.open('b')];
+    const data = content(12 * PIECE);
+    const { infoHash, ko } = makeShare(sharer.machine, 'film.webm', data);
+    sharer.disk.set(infoHash, data);
+    world.tell(sharer, { t: 'share', upload: false }, ko);
+    world.tell(getter, { t: 'setLimits', upload: 0, download: PIECE });
+    world.tell(getter, { t: 'download', infoHash, sequential: true });
+    world.run(() => getter.machine.call({ t: 'sources', infoHash }).ok.some((source) => source.bytes >= 4 * PIECE));
+    const slowly = world.now;
+    assert.ok(slowly > 2500, `${4 * PIECE} bytes at ${PIECE} a second took ${slowly} ms`);
+    const [source] = getter.machine.call({ t: 'sources', infoHash }).ok;
+    assert.deepEqual([source?.source, source?.sourceKind, source?.stalled], [sharer.id, 'peer', false]);
+    world.tell(getter, { t: 'setLimits', upload: 0, download: 0 });
+    world.run(() => getter.events.some((event) => event.kind === 'completed'));
+    assert.ok(world.now - slowly < 1000, 'without a limit the rest comes at once');
+    assertSame(getter.disk.get(infoHash), data);
+  });
+
   test('refuses what makes no sense in words, and goes on', async () => {
     const world = new World();
     const tab = await world.open('a');
@@ -491,6 +511,7 @@ describe('the machine', () => {
       () => [{ t: 'share', upload: random(2) === 0 }, ko],
       () => [{ t: 'addWorkers', infoHash, workers: ['http://w.example', 'ftp://x'].slice(random(2)) }],
       () => [{ t: 'stop', infoHash }],
+      () => [{ t: 'setLimits', upload: random(1e6), download: random(1e6) }],
       () => [{ t: 'seek', infoHash, ...(random(2) === 0 ? {} : { file: random(2), offset: random(1e15) }) }],
       () => [{ t: ['linkUp', 'linkDown'][random(2)], ...(random(2) === 0 ? {} : { reason: 'x' }) }],
       () => [{ t: 'linkMessage' }, message()],

@@ -80,7 +80,7 @@ export class Machine {
     return at < 0 ? undefined : at;
   }
 
-  /** Answers a question; changes nothing. Only `progress` and `counters` need a machine that was started. */
+  /** Answers a question; changes nothing. Only `progress`, `sources` and `counters` need a machine that was started. */
   call<K extends keyof Calls>(
     header: { t: K } & Calls[K]['takes'],
     payload: Uint8Array = EMPTY,

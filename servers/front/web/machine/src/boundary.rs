@@ -172,6 +172,7 @@ impl Running {
                 PeerInput::Command(Command::AddWorkers { info_hash, workers })
             }
             Input::Stop { info_hash } => PeerInput::Command(Command::Stop { info_hash }),
+            Input::SetLimits { upload, download } => PeerInput::Command(Command::SetLimits { upload, download }),
             Input::Shutdown {} => PeerInput::Command(Command::Shutdown),
             Input::LinkUp {} => PeerInput::Link(LinkEvent::Up),
             Input::LinkMessage {} => PeerInput::Link(LinkEvent::Message { text: payload }),

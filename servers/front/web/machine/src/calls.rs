@@ -11,7 +11,7 @@ use kollator_core::seal::SEALED_NAME;
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::digests;
-use crate::outputs::{Info, ProgressInfo, write};
+use crate::outputs::{Info, ProgressInfo, SourceInfo, write};
 use crate::sealing;
 
 /// What `call` takes before the payload. The crate's documentation says what each is.
@@ -70,6 +70,9 @@ enum Call {
         wrapped: String,
     },
     Progress {
+        info_hash: InfoHash,
+    },
+    Sources {
         info_hash: InfoHash,
     },
     Counters {},
@@ -180,6 +183,7 @@ fn carry_out(out: &mut Vec<u8>, peer: Option<&Peer>, call: Call, payload: Bytes)
             | Call::ShareLink { .. }
             | Call::SealLayout { .. }
             | Call::Progress { .. }
+            | Call::Sources { .. }
             | Call::Counters {}
     );
     if !takes_payload && !payload.is_empty() {
@@ -254,6 +258,10 @@ fn carry_out(out: &mut Vec<u8>, peer: Option<&Peer>, call: Call, payload: Bytes)
         Call::Progress { info_hash } => {
             let progress = running()?.progress(info_hash);
             write(out, &Answer::Ok(progress.as_ref().map(ProgressInfo::of)), &[]);
+        }
+        Call::Sources { info_hash } => {
+            let sources = running()?.sources(info_hash);
+            write(out, &Answer::Ok(sources.iter().map(SourceInfo::of).collect::<Vec<_>>()), &[]);
         }
         Call::Counters {} => {
             let peer = running()?;

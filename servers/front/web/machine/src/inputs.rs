@@ -29,6 +29,11 @@ pub(crate) struct Config {
     max_sessions: Option<u32>,
     max_swarm_dials: Option<u32>,
     max_buffered: Option<u64>,
+    /// Bytes a second; 0: no limit.
+    #[serde(default)]
+    upload_limit: u64,
+    #[serde(default)]
+    download_limit: u64,
 }
 
 /// Whether workers are asked over HTTP.
@@ -62,6 +67,8 @@ impl Config {
         if let Some(most) = self.max_buffered {
             config.max_buffered = most;
         }
+        config.upload.limit = self.upload_limit;
+        config.download_limit = self.download_limit;
         config
     }
 }
@@ -76,6 +83,7 @@ pub(crate) enum Input {
     Seek { info_hash: InfoHash, file: Option<u32>, offset: Option<u64> },
     AddWorkers { info_hash: InfoHash, workers: Vec<Url> },
     Stop { info_hash: InfoHash },
+    SetLimits { upload: u64, download: u64 },
     Shutdown {},
     LinkUp {},
     LinkMessage {},

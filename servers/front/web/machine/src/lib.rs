@@ -32,7 +32,7 @@
 //!
 //! `{"id", "seed", "fronts"}`: the peer's id, a random 64-bit number in decimal digits, and how many fronts there are to
 //! connect to. Optional: `http` (`"helping"`, `"only"`, `"never"`), `patience` (milliseconds), `maxSessions`,
-//! `maxSwarmDials`, `maxBuffered` (bytes), as `kollator_core::node::peer::PeerConfig` has them.
+//! `maxSwarmDials`, `maxBuffered` (bytes), `uploadLimit`, `downloadLimit` (bytes a second; 0: none), as `kollator_core::node::peer::PeerConfig` has them.
 //!
 //! # Inputs
 //!
@@ -44,6 +44,7 @@
 //! | `seek` | `infoHash`, `file` and `offset`: what the user waits for comes first; without them, nothing does | |
 //! | `addWorkers` | `infoHash`, `workers` (URLs) | |
 //! | `stop` | `infoHash` | |
+//! | `setLimits` | `upload`, `download` (bytes a second; 0: none) | |
 //! | `shutdown` | | |
 //! | `linkUp` | | |
 //! | `linkMessage` | | the text |
@@ -97,7 +98,7 @@
 //! # Calls
 //!
 //! The answer's header is `{"ok": …}`, or `{"error": {"code", "message"}}` with a code that the library's users know. Only
-//! `progress` and `counters` need a machine that was started. Keys are text: 43 characters of base64url.
+//! `progress`, `sources` and `counters` need a machine that was started. Keys are text: 43 characters of base64url.
 //!
 //! | `t` | fields | payload | `ok` | payload of the answer |
 //! |---|---|---|---|---|
@@ -115,6 +116,7 @@
 //! | `wrapKey` | `key`, `to` | 32 random bytes | `{key}` | |
 //! | `unwrapKey` | `wrapped` | a person's secret | `{key}` | |
 //! | `progress` | `infoHash` | | `totals` and `bytesDone`, `sources`; `null` if there is none | |
+//! | `sources` | `infoHash` | | `[{source, sourceKind, bytes, rate, inFlight, failures, stalled, paused}]`: those of a download | |
 //! | `counters` | | | `{connections, channels, bytesServed}` | |
 //!
 //! A file of a sealed share is `{path, length, sealedPath, sealedLength}`, and from `sealLayout`, which puts them into the

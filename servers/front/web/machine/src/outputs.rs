@@ -5,7 +5,7 @@ use kollator_core::id::InfoHash;
 use kollator_core::merkle::BLOCK_LEN;
 use kollator_core::metainfo::Metainfo;
 use kollator_core::node::io::{DiskCommand, LinkCommand, Place};
-use kollator_core::node::peer::{PeerEvent, PeerOutput, Progress, SourceKind, Totals, WebCommand};
+use kollator_core::node::peer::{PeerEvent, PeerOutput, Progress, SourceKind, SourceStatus, Totals, WebCommand};
 use kollator_core::rtc::RtcCommand;
 use kollator_core::wire::signal::IceServer;
 use serde::Serialize;
@@ -181,6 +181,36 @@ impl ProgressInfo {
     pub(crate) fn of(progress: &Progress) -> Self {
         let (bytes_done, sources) = (progress.bytes_done, progress.sources);
         Self { totals: TotalsInfo::of(&progress.totals), bytes_done, sources }
+    }
+}
+
+/// How a connected source of a download stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SourceInfo {
+    source: String,
+    source_kind: &'static str,
+    bytes: u64,
+    rate: u64,
+    in_flight: u64,
+    failures: u32,
+    stalled: bool,
+    paused: bool,
+}
+
+impl SourceInfo {
+    pub(crate) fn of(status: &SourceStatus) -> Self {
+        let SourceStatus { source, kind, stats } = status;
+        Self {
+            source: source.to_string(),
+            source_kind: kind_name(*kind),
+            bytes: stats.bytes,
+            rate: stats.rate,
+            in_flight: stats.in_flight,
+            failures: stats.failures,
+            stalled: stats.stalled,
+            paused: stats.paused,
+        }
     }
 }
 

@@ -215,6 +215,7 @@ fn plausible() -> impl Strategy<Value = (Value, Vec<u8>)> {
         "addWorkers",
         "stop",
         "seek",
+        "setLimits",
         "shutdown",
         "linkUp",
         "linkMessage",
@@ -259,6 +260,7 @@ fn plausible() -> impl Strategy<Value = (Value, Vec<u8>)> {
                 "share" => json!({"upload": flag}),
                 "addWorkers" => json!({"infoHash": info_hash, "workers": ["http://w.example"]}),
                 "stop" => json!({"infoHash": info_hash}),
+                "setLimits" => json!({"upload": one, "download": two}),
                 "seek" if flag => json!({"infoHash": info_hash, "file": one % 3, "offset": two}),
                 "seek" => json!({"infoHash": info_hash}),
                 "linkDown" => json!({"reason": "gone"}),
@@ -301,6 +303,7 @@ fn question() -> impl Strategy<Value = (Value, Vec<u8>)> {
         "pieceRoot",
         "leaves",
         "progress",
+        "sources",
         "counters",
         "sealLayout",
         "openMetainfo",
@@ -321,7 +324,7 @@ fn question() -> impl Strategy<Value = (Value, Vec<u8>)> {
                     json!({"name": name, "pieceLength": one, "fronts": [], "files": files})
                 }
                 "pieceRoot" => json!({"length": one, "pieceLength": two, "fileLength": three}),
-                "progress" => json!({"infoHash": info_hash}),
+                "progress" | "sources" => json!({"infoHash": info_hash}),
                 "sealLayout" => json!({"key": key, "name": name, "files": [{"path": [name], "length": one}]}),
                 "openMetainfo" => json!({"key": key}),
                 "sealBlocks" | "openBlocks" => json!({"key": key, "length": one, "first": two}),

@@ -108,13 +108,15 @@ export class Engine {
     if (this.#network) return;
     const machine = await Machine.load(this.#module);
     if (this.#network) return;
-    const { fronts, relayOnly } = this.#settings;
+    const { fronts, relayOnly, uploadLimit, downloadLimit } = this.#settings;
     const config: MachineConfig = {
       id: this.#peerId,
       seed: BigInt.asUintN(64, BigInt(`0x${randomHex(8)}`)).toString(),
       fronts: fronts.length,
       // A request over HTTP would tell a worker this machine's address.
       http: relayOnly ? 'never' : 'helping',
+      uploadLimit,
+      downloadLimit,
     };
     machine.start(config);
     this.#machine = machine;
@@ -154,6 +156,7 @@ export class Engine {
     this.#settings = settings;
     this.#shares.setSettings(shareSettings(settings));
     this.#network?.setRelayOnly(settings.relayOnly);
+    this.#network?.input({ t: 'setLimits', upload: settings.uploadLimit, download: settings.downloadLimit });
   }
 
   /** Takes what the page tells of connections. */
@@ -301,6 +304,9 @@ export class Engine {
     if (this.#network && share.phase === 'downloading') {
       const progress = this.#machine.call({ t: 'progress', infoHash: share.infoHash }).ok;
       if (progress) share.note(progress, performance.now());
+      for (const { source, sourceKind } of this.#machine.call({ t: 'sources', infoHash: share.infoHash }).ok) {
+        share.sources.meet(source, sourceKind);
+      }
     }
     return share.state(this.#shares.connected, performance.now());
   }

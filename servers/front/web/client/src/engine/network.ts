@@ -3,7 +3,7 @@
  * over HTTP and its disk. It carries things back and forth and decides nothing.
  */
 
-import type { KollatorError } from '../errors.ts';
+import { KollatorError } from '../errors.ts';
 import type { Input, MachineEvent, Output } from '../machine-types.ts';
 import type { Machine } from '../machine.ts';
 import type { RtcCommand, RtcEvent } from '../rtc/messages.ts';
@@ -53,7 +53,11 @@ export class Network {
     this.#drive = new Drive(
       machine,
       (output, payload) => this.#execute(output, payload),
-      (input, error) => surroundings.broken(new Error(`the machine refused "${input.t}": ${String(error)}`)),
+      (input, error) => {
+        // A trap has a cause. What is merely refused changed nothing, and whoever waits for it has a timer of its own.
+        if (error instanceof KollatorError && error.cause === undefined) console.warn(`Kollator: "${input.t}" was refused: ${error.message}`);
+        else surroundings.broken(error);
+      },
     );
     const input = (what: Input, payload?: Uint8Array): void => this.#drive.input(what, payload);
     this.#link = new Link(options.fronts, input);
