@@ -207,7 +207,7 @@ export class Kollator implements Network {
     return `/_share/${infoHash}/${file}${options.download === true ? '?download' : ''}`;
   }
 
-  async stream(): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+  stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return new Blob(['imagined']).stream();
   }
 

@@ -22,7 +22,7 @@ function disk(): { folder: Folder; written: Map<string, string> } {
   return { folder: at('/'), written };
 }
 
-const streams = { stream: (_hash: string, { file }: { file?: number }) => Promise.resolve(new Blob([`file ${file}`]).stream()) };
+const streams = { stream: (_hash: string, { file }: { file?: number }) => new Blob([`file ${file}`]).stream() };
 
 test('a share is written with its folders', async () => {
   const { folder, written } = disk();

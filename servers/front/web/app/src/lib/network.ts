@@ -32,7 +32,7 @@ export interface Network {
   /** Where a file can be played from, or saved from with `download`, also while it is coming in. */
   fileUrl(infoHash: string, file: number, options?: { download?: boolean }): string;
   /** A file's bytes in order, also while it is coming in. */
-  stream(infoHash: string, options?: StreamOptions): Promise<ReadableStream<Uint8Array<ArrayBuffer>>>;
+  stream(infoHash: string, options?: StreamOptions): ReadableStream<Uint8Array<ArrayBuffer>>;
   on<Kind extends keyof KollatorEvents>(event: Kind, listener: (detail: KollatorEvents[Kind]) => void): () => void;
 }
 

@@ -8,7 +8,7 @@ import type { StreamOptions } from '@kollator/client';
 
 /** The part of the network that saving needs. */
 export interface Streams {
-  stream(infoHash: string, options: StreamOptions): Promise<ReadableStream<Uint8Array<ArrayBuffer>>>;
+  stream(infoHash: string, options: StreamOptions): ReadableStream<Uint8Array<ArrayBuffer>>;
 }
 
 /** The part of a folder on this device that saving needs. */
@@ -60,15 +60,14 @@ export async function saveInto(
     let into = root;
     for (const name of path.slice(0, -1)) into = await into.getDirectoryHandle(name, { create: true });
     const file = await into.getFileHandle(path.at(-1) ?? '', { create: true });
-    const bytes = await from.stream(share.infoHash, { file: index, signal });
-    await bytes.pipeTo(await file.createWritable(), { signal });
+    await from.stream(share.infoHash, { file: index, signal }).pipeTo(await file.createWritable(), { signal });
     onFile(at + 1);
   }
 }
 
 /** Saves one file by way of memory, where it cannot be streamed to the disk. */
 export async function saveThroughMemory(infoHash: string, file: number, name: string, from: Streams): Promise<void> {
-  const blob = await new Response(await from.stream(infoHash, { file })).blob();
+  const blob = await new Response(from.stream(infoHash, { file })).blob();
   const url = URL.createObjectURL(blob);
   const link = document.createElement('a');
   link.href = url;
