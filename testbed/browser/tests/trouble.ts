@@ -101,20 +101,23 @@ const LIE = `
 export async function a_lying_tab_is_shut_out(room: Room): Promise<void> {
   const source = random(room.path('truth.bin'), 20 * MIB);
   const link = await room.network.share(source);
-  const liar = await App.start(room, 'chromium');
-  await liar.tab.page.evaluateOnNewDocument(LIE);
-  await liar.tab.goto(link);
-  await liar.tab.reload();
-  await liar.reaches('complete');
+  // Workers leave something for the liar to give.
+  await room.network.having({ UPLOAD_LIMIT_KB: '1024' }, async () => {
+    const liar = await App.start(room, 'chromium');
+    await liar.tab.page.evaluateOnNewDocument(LIE);
+    await liar.tab.goto(link);
+    await liar.tab.reload();
+    await liar.reaches('complete');
 
-  const app = await App.start(room, 'chromium', link);
-  await app.reaches('complete');
-  const saved = await app.save('truth.bin', 20 * MIB);
-  assert.equal(await digest(saved), await digest(source));
-  const from = await app.from();
-  assert.equal(from.peer, 0, 'bytes of the liar were believed');
-  const legend = await app.tab.text('sources');
-  assert(legend.includes('shut out'), `the page does not tell of the liar: ${legend}`);
+    const app = await App.start(room, 'chromium', link);
+    await app.reaches('complete');
+    const saved = await app.save('truth.bin', 20 * MIB);
+    assert.equal(await digest(saved), await digest(source));
+    const from = await app.from();
+    assert.equal(from.peer, 0, 'bytes of the liar were believed');
+    const legend = await app.tab.text('sources');
+    assert(legend.includes('shut out'), `the page does not tell of the liar: ${legend}`);
+  });
 }
 
 /** A front that serves the real one's page and, on its WebSocket, as much as a browser takes. */
