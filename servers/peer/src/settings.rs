@@ -293,6 +293,19 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_kilobytes_a_second_and_none_is_none() {
+        let parse = |args: &[&str]| {
+            let settings = Settings::try_parse_from(["kollator", "info", "x"].iter().chain(args))?;
+            Ok::<_, clap::Error>(settings.network.limits())
+        };
+        assert_eq!(parse(&[]).unwrap(), (0, 0));
+        assert_eq!(parse(&["--upload-limit-kb", "250", "--download-limit-kb=7"]).unwrap(), (250_000, 7000));
+        for wrong in ["-1", "1.5", "10MB", "999999999999"] {
+            assert_eq!(parse(&["--upload-limit-kb", wrong]).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+    }
+
+    #[test]
     fn workers_are_named_by_their_urls() {
         let parse =
             |args: &[&str]| match Settings::try_parse_from(["kollator", "download", "x"].iter().chain(args))?.verb

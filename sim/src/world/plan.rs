@@ -181,7 +181,7 @@ fn nodes(rng: &mut Rng, faults: &FaultSet<FaultKind>) -> Vec<NodePlan> {
                 cache_bytes: [40 << 10, 200 << 10, 300 << 20][rng.below(3) as usize],
                 max_buffered: [64 << 10, 256 << 10, 24 << 20][rng.below(3) as usize],
                 upload_limit: limit(rng),
-                download_limit: limit(rng),
+                download_limit: if kind == Kind::Peer { limit(rng) } else { 0 },
                 fronts: 1,
                 http: HttpUse::Helping,
                 knows_workers: false,

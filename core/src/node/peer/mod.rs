@@ -657,7 +657,8 @@ impl Machine for Peer {
         if self.closed {
             return None;
         }
-        let shares = self.shares.values().map(|share| share.next_wake(self.config.patience));
+        let patience = self.patience();
+        let shares = self.shares.values().map(|share| share.next_wake(patience));
         let nodes = [
             self.uplink.next_wake(),
             self.sessions.next_wake(),

@@ -1,5 +1,7 @@
 //! The limits that a user sets, shared out among the downloads. It decides how much, never what is asked of whom.
 
+use std::time::Duration;
+
 use super::share::{Job, Share};
 use super::{Instant, Peer};
 use crate::id::InfoHash;
@@ -28,6 +30,11 @@ impl Pace {
         self.rate.is_limited()
     }
 
+    /// Bytes granted to one download at a time.
+    fn step(&self) -> u64 {
+        self.rate.blocks_at_once().min(MAX_STEP) * u64::from(BLOCK_LEN)
+    }
+
     pub(super) const fn next_wake(&self) -> Option<Instant> {
         self.wake_at
     }
@@ -37,6 +44,7 @@ impl Peer {
     /// The user limits what is sent and what is asked for.
     pub(super) fn set_limits(&mut self, now: Instant, upload: u64, download: u64) {
         self.upload.set_limit(now, upload);
+        self.config.download_limit = download;
         self.pace.rate.set(now, download);
         for share in self.shares.values_mut() {
             if let Job::Downloading(job) = &mut share.job {
@@ -46,15 +54,20 @@ impl Peer {
         }
     }
 
+    /// How long anything may make no progress: for as long as its turn takes to come, nobody is to blame but the limit.
+    pub(super) fn patience(&self) -> Duration {
+        let waiting = self.pace.step() * self.shares.len() as u64;
+        let held_back = waiting.checked_div(self.config.download_limit).unwrap_or_default();
+        self.config.patience + Duration::from_secs(held_back)
+    }
+
     /// Lets downloads that are held back ask for more, a little each in turn; true if any may.
     pub(super) fn grant(&mut self, now: Instant) -> bool {
         self.pace.wake_at = None;
         let is_held_back =
             |share: &Share| matches!(&share.job, Job::Downloading(download) if download.is_held_back());
-        let step = self.pace.rate.blocks_at_once().min(MAX_STEP) * u64::from(BLOCK_LEN);
+        let step = self.pace.step();
         let mut moved = false;
-        // Nobody else is to blame for what the user holds back.
-        self.shares.values_mut().filter(|share| is_held_back(share)).for_each(|share| share.last_gain = now);
         loop {
             let waiting: Vec<InfoHash> =
                 self.shares.iter().filter(|(_, share)| is_held_back(share)).map(|(name, _)| *name).collect();

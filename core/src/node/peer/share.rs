@@ -620,6 +620,7 @@ impl Peer {
     }
 
     pub(super) fn wake_shares(&mut self, now: Instant) {
+        let patience = self.patience();
         let (mut failed, mut stalled, mut recutting) = (Vec::new(), Vec::new(), Vec::new());
         for (info_hash, share) in &mut self.shares {
             if share.metainfo_stall().is_some_and(|at| now >= at)
@@ -638,7 +639,6 @@ impl Peer {
                 Job::Cutting(cutting) if now >= cutting.retry_at() => recutting.push(*info_hash),
                 _ => {}
             }
-            let patience = self.config.patience;
             if share.needs_sources() && now >= share.last_gain + patience {
                 failed.push((*info_hash, share.sources));
             }
