@@ -37,7 +37,7 @@ test('what comes up while outputs are carried out waits for its turn', () => {
   const drive: Drive = new Drive(
     machine,
     (output) => {
-      done.push(output.t);
+      done.push(`${output.t} after ${machine.heard.length}`);
       if (output.t === 'rtcSend') drive.input({ t: 'rtcSent', conn: 1, bytes: 3 });
     },
     assert.fail,
@@ -45,7 +45,7 @@ test('what comes up while outputs are carried out waits for its turn', () => {
   );
   machine.outputs = [{ t: 'rtcSend', conn: 1 }, { t: 'linkSend' }];
   drive.input({ t: 'linkUp' });
-  assert.deepEqual(done, ['rtcSend', 'linkSend']);
+  assert.deepEqual(done, ['rtcSend after 1', 'linkSend after 1']);
   assert.deepEqual(machine.heard.map(([, input]) => input.t), ['linkUp', 'rtcSent']);
 });
 

@@ -70,6 +70,7 @@ test('connecting again gives the last connection up without a word of it', () =>
   sockets[0]?.open();
   link.connect(1);
   assert.equal(sockets[0]?.isClosed, true);
+  sockets[0]?.open();
   sockets[0]?.onmessage?.({ data: 'late' });
   assert.deepEqual(heard, [{ t: 'linkUp' }]);
   assert.deepEqual(urls, ['ws://one.example:1/signaling', 'wss://two.example/signaling']);
