@@ -12,7 +12,7 @@ fn worlds_please_every_judge() {
 
 #[test]
 fn every_judge_notices_the_bugs_planted_for_it() {
-    common::every_judge_notices(200, |judge, seed, plant| {
+    common::every_judge_notices(800, |judge, seed, plant| {
         Worlds::run(seed, Some(plant), None).failure.filter(|failure| failure.oracle == judge)
     });
 }
