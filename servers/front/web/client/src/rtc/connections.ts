@@ -99,7 +99,10 @@ export class Connections {
     });
   }
 
-  /** Moves a channel to the worker, at once: later the browser refuses to. */
+  /**
+   * Moves a channel to the worker, at once: later the browser refuses to. One that the other side opened is open already;
+   * Chromium moves it too, but closes it when it arrives, so it stays.
+   */
   #take(conn: number, channel: RTCDataChannel): void {
     const connection = this.#connections.get(conn);
     // The other side may open channels as it likes; the first counts.
@@ -110,15 +113,22 @@ export class Connections {
       this.#lost(conn, `the data channel must be ordered, reliable and labelled "${LABEL}"`);
       return;
     }
+    if (channel.readyState === 'connecting' && this.#moves(conn, channel)) return;
+    connection.channel = new Channel(channel, {
+      open: () => this.#tell({ t: 'rtcOpen', conn }, []),
+      message: (data) => this.#tell({ t: 'rtcMessage', conn, data }, [data]),
+      sent: (bytes) => this.#tell({ t: 'rtcSent', conn, bytes }, []),
+      closed: (reason) => this.#lost(conn, reason),
+    });
+  }
+
+  /** Whether the browser lets a channel move to the worker. */
+  #moves(conn: number, channel: RTCDataChannel): boolean {
     try {
       this.#tell({ t: 'rtcChannel', conn, channel }, [channel as unknown as Transferable]);
+      return true;
     } catch {
-      connection.channel = new Channel(channel, {
-        open: () => this.#tell({ t: 'rtcOpen', conn }, []),
-        message: (data) => this.#tell({ t: 'rtcMessage', conn, data }, [data]),
-        sent: (bytes) => this.#tell({ t: 'rtcSent', conn, bytes }, []),
-        closed: (reason) => this.#lost(conn, reason),
-      });
+      return false;
     }
   }
 
