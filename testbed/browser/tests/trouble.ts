@@ -5,9 +5,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { join } from 'node:path';
 import { App } from '../app.ts';
 import { MIB, digest, holding, random } from '../files.ts';
-import type { Room } from '../suite.ts';
+import { until, type Room } from '../suite.ts';
 
 /** Fails unless the page still does what it is there for. */
 async function lives(room: Room, app: App): Promise<void> {
@@ -175,4 +176,44 @@ export async function a_front_gone_mad_does_not_stop_the_page(room: Room): Promi
     const uncaught = app.tab.log.filter((line) => line.startsWith('uncaught'));
     assert.deepEqual(uncaught, [], 'the page failed at something');
   });
+}
+
+/** A `.ko` of one file, as whoever makes them by hand may have it. */
+function ko(name: string, length: number, root: Buffer): { bytes: Buffer; infoHash: string } {
+  const text = (value: string | Buffer) => Buffer.concat([Buffer.from(`${Buffer.byteLength(value)}:`), Buffer.from(value)]);
+  const file = Buffer.concat([
+    Buffer.from('d'), text(''), Buffer.from(`d6:lengthi${length}e`), text('pieces root'), text(root), Buffer.from('ee'),
+  ]);
+  const info = Buffer.concat([
+    Buffer.from('d'), text('file tree'), Buffer.from('d'), text(name), file, Buffer.from('e'),
+    text('meta version'), Buffer.from('i2e'), text('name'), text(name), text('piece length'), Buffer.from('i16384ee'),
+  ]);
+  const bytes = Buffer.concat([Buffer.from('d'), text('info'), info, text('piece layers'), Buffer.from('dee')]);
+  return { bytes, infoHash: createHash('sha256').update(info).digest('hex') };
+}
+
+/** Whoever keeps shares may keep anything: what is not a share, or not this one, comes to nothing but an explanation. */
+export async function a_ko_that_lies_comes_to_nothing(room: Room): Promise<void> {
+  const root = randomBytes(32);
+  const right = ko('right.bin', 10_000, root);
+  const lies = {
+    'more bytes than it has hashes for': ko('huge.bin', 2 ** 50, root),
+    'a name that leads elsewhere': ko('..', 10_000, root),
+    'another share': { bytes: ko('other.bin', 10_000, root).bytes, infoHash: right.infoHash },
+  };
+  const torrents = join(room.network.stored, 's3/kollator-chunks/torrents');
+  mkdirSync(torrents, { recursive: true });
+  for (const [lie, { bytes, infoHash }] of Object.entries(lies)) {
+    writeFileSync(join(torrents, `${infoHash}.ko`), bytes);
+    const app = await App.start(room, 'chromium', `${room.network.front}/#${infoHash}`);
+    const { code, words } = await app.trouble();
+    assert.equal(code, 'not-found', `${lie}: ${words}`);
+    await lives(room, app);
+    await app.tab.goto(`${room.network.front}/#/files`);
+    assert(!(await app.tab.text()).includes('huge.bin'), lie);
+  }
+  // What lies there is looked at: one that tells the truth is shown.
+  writeFileSync(join(torrents, `${right.infoHash}.ko`), right.bytes);
+  const app = await App.start(room, 'chromium', `${room.network.front}/#${right.infoHash}`);
+  await until('its name', async () => (await app.tab.text()).includes('right.bin'), 60);
 }

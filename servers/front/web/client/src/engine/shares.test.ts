@@ -117,6 +117,23 @@ test('a download goes from finding to complete, and is kept', async () => {
   assert.equal(stage.shares.get(hash('a'))?.isOffered, true);
 });
 
+test('a liar that was caught at its first block is named where it may have been asked', async () => {
+  const stage = await Stage.of();
+  await stage.store(sent('b', { phase: 'safe', settledAt: 900 }));
+  await stage.shares.load();
+  stage.shares.addDownload(received('a'));
+  stage.hear({ kind: 'sourceUp', source: 'liar', sourceKind: 'peer' });
+  stage.hear({ kind: 'blamed', source: 'liar', offence: 'sent a wrong block' });
+  stage.hear({ kind: 'sourceDown', source: 'liar', reason: 'sent a wrong block' });
+  stage.hear({ kind: 'blamed', source: 'stranger', offence: 'sent a wrong block' });
+  const sources = (digit: string) => stage.shares.get(hash(digit))?.sources.list(stage.shares.connected, 0);
+  assert.deepEqual(
+    sources('a')?.map(({ name, bytes, connected, offence }) => [name, bytes, connected, offence]),
+    [['liar', 0, false, 'sent a wrong block']],
+  );
+  assert.deepEqual(sources('b'), []);
+});
+
 test('after a reload everything goes on by itself', async () => {
   const before = await Stage.of();
   await before.store(sent('a'));

@@ -185,7 +185,7 @@ export class Shares {
         this.connected.down(event.source);
         return this.#sourceChanged(event.source);
       case 'blamed':
-        for (const { share } of this.#actives.values()) share.sources.blame(event.source, event.offence);
+        this.#blame(event.source, event.offence);
         return this.#sourceChanged(event.source);
       case 'frontComplained':
         return;
@@ -258,6 +258,16 @@ export class Shares {
   #goOnOnline(): void {
     for (const active of this.#actives.values()) {
       if (active.share.error && active.isRunning) this.#lifecycle.begin(active);
+    }
+  }
+
+  /** Of what a liar's lies were, the machine does not tell: it is named at every share that may have asked it. */
+  #blame(source: string, offence: string): void {
+    const kind = this.connected.kind(source);
+    for (const { share } of this.#actives.values()) {
+      // One that is caught at its first block has given nothing that would have made it known.
+      if (kind && (share.phase === 'finding' || share.phase === 'downloading')) share.sources.meet(source, kind);
+      share.sources.blame(source, offence);
     }
   }
 

@@ -33,6 +33,10 @@ export class Connected {
     return this.#kinds.has(name);
   }
 
+  kind(name: string): SourceKind | undefined {
+    return this.#kinds.get(name);
+  }
+
   entries(): Iterable<[string, SourceKind]> {
     return this.#kinds;
   }
