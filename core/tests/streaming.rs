@@ -35,6 +35,8 @@ struct Source {
     upload: Upload,
     /// Bytes a second that its line carries.
     rate: u64,
+    /// Bytes that its line still carries in no time, as one with a limit does after a pause.
+    burst: u64,
     /// When its line is free again.
     free: Instant,
 }
@@ -76,7 +78,7 @@ impl Theatre {
             let conn = ConnId(number);
             let mut upload = Upload::new(UploadConfig::default());
             upload.session_up(conn, 4);
-            theatre.sources.insert(conn, Source { upload, rate: *rate, free: Instant::ZERO });
+            theatre.sources.insert(conn, Source { upload, rate: *rate, burst: 0, free: Instant::ZERO });
             theatre.download.source_up(theatre.now, conn, SourceKind::Peer);
             theatre.download.source_has_all(theatre.now, conn);
         }
@@ -171,7 +173,10 @@ impl Theatre {
                 UploadOutput::Send { frame, .. } => {
                     let bytes = frame.encoded_len() as u32;
                     let begin = source.free.max(self.now);
-                    source.free = begin + Duration::from_secs_f64(f64::from(bytes) / source.rate as f64);
+                    let at_once = source.burst.min(bytes.into());
+                    source.burst -= at_once;
+                    let rest = u64::from(bytes) - at_once;
+                    source.free = begin + Duration::from_secs_f64(rest as f64 / source.rate as f64);
                     let left = source.free.since(self.now);
                     if let Frame::ChunkResponse { data, .. } = &frame {
                         self.sent += data.len() as u64;
@@ -237,6 +242,17 @@ fn a_jump_plays_soon_from_slow_sources() {
             assert!(took < Duration::from_secs(2), "{rates:?}, {order:?}: it took {took:?}");
         }
     }
+}
+
+#[test]
+fn a_burst_at_the_beginning_is_not_taken_for_a_fast_line() {
+    let mut theatre = Theatre::new(&[4_000_000], Order::Sequential);
+    theatre.sources.values_mut().for_each(|source| source.burst = 512 << 10);
+    theatre.run_until(Instant::ZERO + Duration::from_millis(600));
+    theatre.seek(0, 0);
+    theatre.run_until(theatre.now + Duration::from_millis(200));
+    let took = theatre.wait_for(40, 17);
+    assert!(took < Duration::from_millis(700), "it took {took:?}");
 }
 
 #[test]

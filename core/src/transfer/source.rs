@@ -77,6 +77,8 @@ pub(crate) struct Source {
     backoff: Duration,
     round_trip: Option<Duration>,
     rate: f64,
+    /// The mean of whole windows, without what a young one promises; 0 before the first is over.
+    steady_rate: f64,
     window_began: Instant,
     window_bytes: u64,
 }
@@ -101,6 +103,7 @@ impl Source {
             backoff: Duration::from_millis(250),
             round_trip: None,
             rate: 0.0,
+            steady_rate: 0.0,
             window_began: now,
             window_bytes: 0,
         }
@@ -124,12 +127,12 @@ impl Source {
         if self.stalled {
             return u64::from(crate::merkle::BLOCK_LEN);
         }
-        self.bandwidth_delay().clamp(MIN_PIPELINE, max.max(MIN_PIPELINE))
+        self.delay_of(self.rate).clamp(MIN_PIPELINE, max.max(MIN_PIPELINE))
     }
 
     /// Bytes that may be in flight where somebody waits for what is asked: what it gives soon, however slow it is.
     pub(crate) fn short_pipeline(&self, max: u64) -> u64 {
-        self.pipeline(max).min(self.bandwidth_delay().max(MIN_SHORT_PIPELINE))
+        self.pipeline(max).min(self.delay_of(self.steady_rate()).max(MIN_SHORT_PIPELINE))
     }
 
     /// How long it will take to give what it owes and `bytes` more, as fast as it was lately. One of which nothing is
@@ -138,14 +141,21 @@ impl Source {
         if self.stalled {
             return STALLED;
         }
-        let giving = if self.rate < 1.0 { 0.0 } else { (self.in_flight + bytes) as f64 / self.rate };
+        let rate = self.steady_rate();
+        let giving = if rate < 1.0 { 0.0 } else { (self.in_flight + bytes) as f64 / rate };
         let before = self.busy_until.map_or(Duration::ZERO, |until| until.since(now));
         before + Duration::try_from_secs_f64(giving).unwrap_or(Duration::MAX / 4)
     }
 
-    fn bandwidth_delay(&self) -> u64 {
+    /// Bytes that come in a round trip and a little more, at a rate.
+    fn delay_of(&self, rate: f64) -> u64 {
         let time = self.round_trip.unwrap_or_default() + SLACK;
-        (self.rate * time.as_secs_f64()) as u64
+        (rate * time.as_secs_f64()) as u64
+    }
+
+    /// Bytes a second as far as bursts do not show them: of a source with a limit, the first bytes come at once.
+    fn steady_rate(&self) -> f64 {
+        if self.steady_rate > 0.0 { self.steady_rate } else { self.rate }
     }
 
     pub(crate) fn may_be_asked(&self, now: Instant) -> bool {
@@ -161,7 +171,9 @@ impl Source {
         let window = now.since(self.window_began);
         if window >= RATE_WINDOW {
             let rate = self.window_bytes as f64 / window.as_secs_f64();
-            self.rate = if self.rate == 0.0 { rate } else { (self.rate + rate) / 2.0 };
+            let average = |old: f64| if old == 0.0 { rate } else { (old + rate) / 2.0 };
+            self.rate = average(self.rate);
+            self.steady_rate = average(self.steady_rate);
             self.window_began = now;
             self.window_bytes = 0;
         } else {
