@@ -15,7 +15,7 @@ use kollator_core::transfer::{
 };
 use kollator_core::wire::frame::Frame;
 
-/// One way between a source and the download.
+/// One way between a source and the download, as a rule.
 const LATENCY: Duration = Duration::from_millis(40);
 const CHUNK: u32 = 1 << 20;
 const CHUNKS: u32 = 48;
@@ -43,6 +43,8 @@ struct Source {
 
 struct Theatre {
     now: Instant,
+    /// One way between a source and the download.
+    latency: Duration,
     events: BTreeMap<(Instant, u64), Event>,
     sequence: u64,
     download: Download,
@@ -55,6 +57,10 @@ struct Theatre {
 
 impl Theatre {
     fn new(rates: &[u64], order: Order) -> Self {
+        Self::with_latency(rates, order, LATENCY)
+    }
+
+    fn with_latency(rates: &[u64], order: Order, latency: Duration) -> Self {
         let chunk = |number: u32| {
             let data: Bytes = (0..CHUNK).map(|at| (at / 97 + number) as u8).collect();
             let leaves = merkle::leaves(&data);
@@ -63,6 +69,7 @@ impl Theatre {
         };
         let mut theatre = Self {
             now: Instant::ZERO,
+            latency,
             events: BTreeMap::new(),
             sequence: 0,
             download: Download::new(DownloadConfig { order, seed: 3, ..DownloadConfig::default() }),
@@ -137,7 +144,7 @@ impl Theatre {
     fn drain(&mut self) {
         while let Some(output) = self.download.poll() {
             match output {
-                DownloadOutput::Send { conn, frame } => self.after(LATENCY, Event::ToSource(conn, frame)),
+                DownloadOutput::Send { conn, frame } => self.after(self.latency, Event::ToSource(conn, frame)),
                 DownloadOutput::Hash { ticket, data } => {
                     self.download.hashed(self.now, ticket, HashedBlocks::compute(data));
                 }
@@ -182,7 +189,7 @@ impl Theatre {
                         self.sent += data.len() as u64;
                     }
                     self.after(left, Event::Left(conn, bytes));
-                    self.after(left + LATENCY, Event::ToDownload(conn, frame));
+                    self.after(left + self.latency, Event::ToDownload(conn, frame));
                 }
                 UploadOutput::Misused { .. } => panic!("a download numbers its requests apart"),
             }
@@ -246,7 +253,7 @@ fn a_jump_plays_soon_from_slow_sources() {
 
 #[test]
 fn a_burst_at_the_beginning_is_not_taken_for_a_fast_line() {
-    let mut theatre = Theatre::new(&[4_000_000], Order::Sequential);
+    let mut theatre = Theatre::with_latency(&[4_000_000], Order::Sequential, Duration::from_millis(1));
     theatre.sources.values_mut().for_each(|source| source.burst = 512 << 10);
     theatre.run_until(Instant::ZERO + Duration::from_millis(600));
     theatre.seek(0, 0);

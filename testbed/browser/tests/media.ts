@@ -49,7 +49,7 @@ async function plays(room: Room, name: BrowserName): Promise<void> {
   assert(size > 20e6, `the film has ${size} bytes only: it proves nothing`);
   const link = await room.network.share(source);
   // Quicker than the film runs, and slow enough that it is not all there at once.
-  await room.network.having({ UPLOAD_LIMIT_KB: '4096' }, async () => {
+  await room.network.having({ UPLOAD_LIMIT_KB: '2048' }, async () => {
     const app = await App.start(room, name, link);
     await app.tab.find('play', 60);
     await app.tab.click('play');
