@@ -203,9 +203,12 @@ export async function a_ko_that_lies_comes_to_nothing(room: Room): Promise<void>
   };
   const torrents = join(room.network.stored, 's3/kollator-chunks/torrents');
   mkdirSync(torrents, { recursive: true });
+  const opened: Array<[string, App]> = [];
   for (const [lie, { bytes, infoHash }] of Object.entries(lies)) {
     writeFileSync(join(torrents, `${infoHash}.ko`), bytes);
-    const app = await App.start(room, 'chromium', `${room.network.front}/#${infoHash}`);
+    opened.push([lie, await App.start(room, 'chromium', `${room.network.front}/#${infoHash}`)]);
+  }
+  for (const [lie, app] of opened) {
     const { code, words } = await app.trouble();
     assert.equal(code, 'not-found', `${lie}: ${words}`);
     await lives(room, app);
