@@ -24,15 +24,3 @@ export function checkAborted(signal: AbortSignal | undefined): void {
 export function aborted(signal?: AbortSignal): KollatorError {
   return new KollatorError('aborted', 'It was stopped before it was done.', { cause: signal?.reason });
 }
-
-/** `bytes` as people write it: `3.2 GB`. */
-export function inWords(bytes: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
-  let unit = 0;
-  let value = bytes;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
