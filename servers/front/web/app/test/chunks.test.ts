@@ -59,6 +59,7 @@ test('a point belongs to the cell under it, or to none', () => {
 
 test('the legend numbers peers in the order they came and leaves out who gave nothing and is gone', () => {
   const legend = legendOf({
+    role: 'received',
     from: { disk: 5, worker: 10, peer: 20, http: 0 },
     sources: [
       source({ index: 5, kind: 'peer', offence: 'lied', connected: false, bytes: 0 }),
@@ -71,8 +72,22 @@ test('the legend numbers peers in the order they came and leaves out who gave no
   assert.equal(legend.at(-1)?.offence, 'lied');
 });
 
+test('whoever comes to the legend comes last, whatever it is', () => {
+  const from = { disk: 5, worker: 10, peer: 20, http: 10 };
+  const first = [source({ index: 2, kind: 'peer' }), source({ index: 3, kind: 'http' })];
+  const labels = (sources: Source[]) => legendOf({ role: 'received', from, sources }).map(({ label }) => label);
+  const before = labels(first);
+  assert.deepEqual(labels([...first, source({ index: 4, kind: 'worker' })]), [...before, 'Worker']);
+});
+
+test('a received share has a place for what was here before it is known', () => {
+  const from = { disk: 0, worker: 0, peer: 0, http: 0 };
+  assert.deepEqual(legendOf({ role: 'received', from, sources: [] }).map(({ label }) => label), ['This device']);
+  assert.deepEqual(legendOf({ role: 'sent', from, sources: [] }), []);
+});
+
 test('the map in a sentence', () => {
-  const legend = legendOf({ from: { disk: 0, worker: 10, peer: 10, http: 0 }, sources: [source({ index: 2, kind: 'worker' }), source({ index: 3, kind: 'peer' })] });
+  const legend = legendOf({ role: 'received', from: { disk: 0, worker: 10, peer: 10, http: 0 }, sources: [source({ index: 2, kind: 'worker' }), source({ index: 3, kind: 'peer' })] });
   const map = { pieces: Uint8Array.of(2, 3, 3, 0), filled: Uint8Array.of(255, 255, 20, 0) };
   assert.equal(described(map, legend), '2 of 4 chunks are here: 50% from worker, 50% from peer 1.');
 });

@@ -100,10 +100,14 @@ export interface LegendEntry {
   offence?: string;
 }
 
-/** The legend of a share: what was here, workers, peers and HTTP, each numbered in the order they came if there are several. */
-export function legendOf(share: Pick<ShareState, 'from' | 'sources'>): LegendEntry[] {
+/**
+ * The legend of a share: what was here, then whoever gave, in the order they came, so that nobody who comes moves those
+ * who are there. Those of one kind are numbered if there are several.
+ */
+export function legendOf(share: Pick<ShareState, 'from' | 'sources' | 'role'>): LegendEntry[] {
   const entries: LegendEntry[] = [];
-  if (share.from.disk > 0) {
+  // What an earlier visit left is found bit by bit: its place is kept from the beginning.
+  if (share.from.disk > 0 || share.role === 'received') {
     entries.push({ index: 1, label: 'This device', kind: 'disk', nth: 0, bytes: share.from.disk, speed: 0, connected: true });
   }
   const names = { worker: 'Worker', peer: 'Peer', http: 'Web' } as const;
@@ -124,7 +128,7 @@ export function legendOf(share: Pick<ShareState, 'from' | 'sources'>): LegendEnt
       });
     }
   }
-  return entries;
+  return entries.sort((left, right) => left.index - right.index);
 }
 
 function worthShowing(source: Source): boolean {
