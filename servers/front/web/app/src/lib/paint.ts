@@ -30,8 +30,15 @@ const PATTERNS = [
 ];
 const LATTICE = PATTERNS.length - 1;
 
-/** Reads the inks where `element` is. `scale` is the canvas's pixels for each CSS pixel. */
-export function inksAt(element: Element, scale: number): Inks {
+let last: { theme: string; scale: number; inks: Inks } | undefined;
+
+/** The inks of `theme`, read where `element` is if they are not at hand. `scale` is the canvas's pixels for each CSS pixel. */
+export function inksAt(element: Element, theme: string, scale: number): Inks {
+  if (last?.theme !== theme || last.scale !== scale) last = { theme, scale, inks: readInks(element, scale) };
+  return last.inks;
+}
+
+function readInks(element: Element, scale: number): Inks {
   const style = getComputedStyle(element);
   const ink = (name: string): string => style.getPropertyValue(`--ink-${name}`).trim();
   const gap = ink('pattern');
