@@ -35,11 +35,13 @@ export class Channels {
     void closing.finally(() => this.#closing.delete(closing));
   }
 
-  /** Sends a message. */
+  /** Sends a message. `data` may change once this returns. */
   send(conn: number, data: Uint8Array<ArrayBuffer>): void {
     const channel = this.#open.get(conn);
-    if (channel) channel.send(data);
-    else if (this.#open.has(conn)) this.#tellPage({ t: 'rtcSend', conn, data: data.buffer }, [data.buffer]);
+    if (channel) return channel.send(data);
+    if (!this.#open.has(conn)) return;
+    const { buffer } = data.slice();
+    this.#tellPage({ t: 'rtcSend', conn, data: buffer }, [buffer]);
   }
 
   /** Takes what the page tells. Nothing of a closed connection reaches the machine. */

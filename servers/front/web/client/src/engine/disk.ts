@@ -27,13 +27,13 @@ const CLAIM_READ = 4 << 20;
 
 /** See the module's documentation. */
 export class Disk {
-  #shares: (infoHash: string) => Promise<OpenShare> | undefined;
+  #shares: (infoHash: string) => OpenShare | Promise<OpenShare> | undefined;
   #input: (input: DiskInput, payload?: Uint8Array) => void;
   #failed: (infoHash: string, error: KollatorError) => void;
 
   /** `failed` hears why a share could not be stored, before the machine does. */
   constructor(
-    shares: (infoHash: string) => Promise<OpenShare> | undefined,
+    shares: (infoHash: string) => OpenShare | Promise<OpenShare> | undefined,
     input: (input: DiskInput, payload?: Uint8Array) => void,
     failed: (infoHash: string, error: KollatorError) => void,
   ) {
@@ -42,7 +42,7 @@ export class Disk {
     this.#failed = failed;
   }
 
-  /** Carries out `command`, and tells the machine what came of it. */
+  /** Carries out `command`, and tells the machine what came of it. `payload` may change once this returns its promise. */
   async execute(command: DiskCommand, payload: Uint8Array<ArrayBuffer>): Promise<void> {
     if (command.t === 'diskHash') {
       this.#input({ t: 'diskHashed', ticket: command.ticket }, await leavesOf(payload));
@@ -50,8 +50,11 @@ export class Disk {
     }
     const { infoHash } = command;
     try {
-      const share = await this.#shares(infoHash);
-      if (!share) throw new KollatorError('storage', 'The share is not open.');
+      const known = this.#shares(infoHash);
+      if (!known) throw new KollatorError('storage', 'The share is not open.');
+      // An open one takes what is to be written before anybody waits for anything.
+      const data = known instanceof Promise ? payload.slice() : payload;
+      const share = known instanceof Promise ? await known : known;
       switch (command.t) {
         case 'diskPrepare':
           await this.#prepare(infoHash, share);
@@ -64,8 +67,8 @@ export class Disk {
           break;
         case 'diskWrite': {
           const { layout, store } = share;
-          const offsets = command.places.map((place) => layout.offset(place, payload.byteLength));
-          await Promise.all(offsets.map((offset) => store.write(offset, payload)));
+          const offsets = command.places.map((place) => layout.offset(place, data.byteLength));
+          await Promise.all(offsets.map((offset) => store.write(offset, data)));
           this.#input({ t: 'diskWritten', ticket: command.ticket });
           break;
         }

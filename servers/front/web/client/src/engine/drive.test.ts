@@ -19,6 +19,7 @@ class Fake implements Driven {
     this.isEntered = true;
     this.heard.push([now, input, String(payload)]);
     this.isEntered = false;
+    if (input.t === 'wake') this.wakeAt = undefined;
     if (input.t === this.refuses) throw new Error('no');
   }
 
@@ -49,16 +50,6 @@ test('what comes up while outputs are carried out waits for its turn', () => {
   assert.deepEqual(machine.heard.map(([, input]) => input.t), ['linkUp', 'rtcSent']);
 });
 
-test('a payload outlives the next input', () => {
-  const machine = new Fake();
-  let kept: Uint8Array | undefined;
-  const drive = new Drive(machine, (_output, payload) => (kept = payload), assert.fail, new TestClock());
-  machine.outputs = [{ t: 'linkSend' }];
-  drive.input({ t: 'wake' });
-  machine.payload.fill(9);
-  assert.deepEqual(kept, new Uint8Array([1, 2, 3]));
-});
-
 test('the machine is woken when it wants to be, and not before', () => {
   const machine = new Fake();
   const clock = new TestClock();
@@ -67,7 +58,6 @@ test('the machine is woken when it wants to be, and not before', () => {
   drive.input({ t: 'linkUp' });
   clock.pass(250);
   assert.equal(machine.heard.length, 1);
-  machine.wakeAt = undefined;
   clock.pass(1);
   assert.deepEqual(machine.heard[1], [251, { t: 'wake' }, '']);
   clock.pass(1e6);
@@ -82,9 +72,27 @@ test('an earlier wake replaces a later one', () => {
   drive.input({ t: 'linkUp' });
   machine.wakeAt = 100;
   drive.input({ t: 'linkUp' });
-  machine.wakeAt = undefined;
   clock.pass(10_000);
   assert.deepEqual(machine.heard.map(([now, { t }]) => [now, t]), [[0, 'linkUp'], [0, 'linkUp'], [100, 'wake']]);
+});
+
+test('a wake that was put off comes when it is due, one that was given up never', () => {
+  const machine = new Fake();
+  const clock = new TestClock();
+  const drive = new Drive(machine, () => {}, assert.fail, clock);
+  machine.wakeAt = 100;
+  drive.input({ t: 'linkUp' });
+  machine.wakeAt = 300;
+  drive.input({ t: 'linkUp' });
+  clock.pass(299);
+  assert.equal(machine.heard.length, 2);
+  clock.pass(1);
+  assert.deepEqual(machine.heard[2], [300, { t: 'wake' }, '']);
+  machine.wakeAt = 400;
+  drive.input({ t: 'linkUp' });
+  machine.wakeAt = undefined;
+  clock.pass(10_000);
+  assert.equal(machine.heard.length, 4);
 });
 
 test('an input that the machine refuses is reported, and the rest goes on', () => {

@@ -13,7 +13,7 @@ export interface Driven {
   nextWake(): number | undefined;
 }
 
-/** Bytes that can be transferred. */
+/** Bytes that are nobody else's at the same time. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Time and timers. */
@@ -47,7 +47,10 @@ export class Drive {
   #timer: unknown;
   #timerAt: number | undefined;
 
-  /** `refused` hears of inputs that the machine would not take. */
+  /**
+   * `execute` is given payloads in the machine's own memory, which hold until it returns; copying every one of them would
+   * cost more than all that the machine does. `refused` hears of inputs that the machine would not take.
+   */
   constructor(
     machine: Driven,
     execute: (output: Output, payload: Bytes) => void,
@@ -79,8 +82,7 @@ export class Drive {
         } catch (error) {
           this.#refused(next[0], error);
         }
-        // A payload is a view that holds only until the machine is entered again.
-        for (const { header, payload } of this.#machine.poll()) this.#execute(header, payload.slice() as Bytes);
+        for (const { header, payload } of this.#machine.poll()) this.#execute(header, payload as Bytes);
       }
     } finally {
       this.#isDriving = false;
@@ -95,16 +97,20 @@ export class Drive {
     this.#clock.cancel(this.#timer);
   }
 
+  /** Sets the timer if it would come too late. One that comes too early is set anew then: wakes move with every input. */
   #setTimer(): void {
     const at = this.#isOver ? undefined : this.#machine.nextWake();
-    if (at === this.#timerAt) return;
+    if (at === undefined || (this.#timerAt !== undefined && this.#timerAt <= at)) return;
     this.#clock.cancel(this.#timer);
     this.#timerAt = at;
-    if (at === undefined) return;
     const delay = Math.min(LONGEST_DELAY, Math.max(0, Math.ceil(at - this.now())));
-    this.#timer = this.#clock.after(delay, () => {
-      this.#timerAt = undefined;
-      this.input({ t: 'wake' });
-    });
+    this.#timer = this.#clock.after(delay, () => this.#wake());
+  }
+
+  #wake(): void {
+    this.#timerAt = undefined;
+    const at = this.#machine.nextWake();
+    if (at !== undefined && at <= this.now()) this.input({ t: 'wake' });
+    else this.#setTimer();
   }
 }

@@ -8,7 +8,10 @@ import { BLOCK } from '../storage/storage.ts';
 /** Bytes in a hash. */
 export const HASH = 32;
 
-/** The hashes of the blocks of `data`, one after another; the last block may be short and is not padded. */
+/**
+ * The hashes of the blocks of `data`, one after another; the last block may be short and is not padded. `data` may change
+ * once this returns its promise: the browser takes a copy of its own.
+ */
 export async function leavesOf(data: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   const hashes: Array<Promise<ArrayBuffer>> = [];
   for (let at = 0; at < data.byteLength; at += BLOCK) {

@@ -21,7 +21,7 @@ const GRACE = 1500;
 export interface Surroundings {
   tellPage(command: RtcCommand, transfer: Transferable[]): void;
   /** The open store of a share. */
-  opened(infoHash: string): Promise<OpenShare> | undefined;
+  opened(infoHash: string): OpenShare | Promise<OpenShare> | undefined;
   diskFailed(infoHash: string, error: KollatorError): void;
   /** Bytes of a share were read for others. */
   served(infoHash: string, bytes: number): void;
@@ -98,6 +98,7 @@ export class Network {
     this.#channels.execute({ t: 'rtcIceServers', servers: this.#iceServers, relayOnly: this.#relayOnly });
   }
 
+  /** `payload` holds until this returns: whoever needs it for longer copies it. */
   #execute(output: Output, payload: Bytes): void {
     switch (output.t) {
       case 'linkConnect':
@@ -131,7 +132,7 @@ export class Network {
       case 'webCancel':
         return this.#http.cancel(output.id);
       case 'event':
-        return this.#surroundings.hear(output.event, payload);
+        return this.#surroundings.hear(output.event, payload.slice());
     }
   }
 }

@@ -83,6 +83,30 @@ test('blocks are hashed one by one, the last as short as it is', async () => {
   assert.equal(Buffer.from(heard[0]?.[1] ?? []).toString('hex'), leaf(data.subarray(0, BLOCK)) + leaf(data.subarray(BLOCK)));
 });
 
+test('what the machine hands over may change at once', async () => {
+  const stores = new Stores(await openStorage('memory'));
+  const heard: Array<Uint8Array | undefined> = [];
+  const disk = new Disk((infoHash) => stores.get(infoHash), (_input, payload) => heard.push(payload), assert.fail);
+  const opening = stores.open(HASH, LAYOUT);
+  const memory = content(BLOCK, 3);
+  const write = (file: number, offset: number): Promise<void> => {
+    const written = disk.execute({ t: 'diskWrite', ticket: 1, infoHash: HASH, places: [{ file, offset }] }, memory);
+    memory.fill(memory[1]! + 1);
+    return written;
+  };
+  // While the share is being opened, and when it is open.
+  const early = write(0, 0);
+  const { store } = await opening;
+  await Promise.all([early, write(0, BLOCK), write(1, 0)]);
+  assert.deepEqual(await store.read(0, BLOCK), content(BLOCK, 3));
+  assert.deepEqual((await store.read(BLOCK, BLOCK))[0], 4);
+  assert.deepEqual((await store.read(LAYOUT.offset({ file: 1, offset: 0 }, 1), BLOCK))[0], 5);
+  const hashed = disk.execute({ t: 'diskHash', ticket: 2 }, memory);
+  memory.fill(0);
+  await hashed;
+  assert.equal(Buffer.from(heard.at(-1) ?? []).toString('hex'), leaf(new Uint8Array(BLOCK).fill(6)));
+});
+
 test('every ticket is answered, also when the disk cannot', async () => {
   const { stores, disk, heard, failed } = await stage();
   await disk.execute({ t: 'diskRead', ticket: 1, infoHash: HASH, file: 0, offset: 0, length: BLOCK }, new Uint8Array());

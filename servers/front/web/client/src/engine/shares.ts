@@ -70,7 +70,7 @@ export class Shares {
   }
 
   /** The open store of a share, for the machine. */
-  opened(infoHash: string): Promise<OpenShare> | undefined {
+  opened(infoHash: string): OpenShare | Promise<OpenShare> | undefined {
     return this.#lifecycle.stores.get(infoHash);
   }
 

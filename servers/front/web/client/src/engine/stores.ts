@@ -11,6 +11,8 @@ import type { Layout } from './layout.ts';
 export class Stores {
   #storage: Storage;
   #opening = new Map<string, Promise<OpenShare>>();
+  /** Those of them that are open. */
+  #open = new Map<string, OpenShare>();
   /** Closings under way: the next to open the share waits for them. */
   #closing = new Map<string, Promise<void>>();
 
@@ -18,9 +20,9 @@ export class Stores {
     this.#storage = storage;
   }
 
-  /** The store of a share, if it was opened and not closed. */
-  get(infoHash: string): Promise<OpenShare> | undefined {
-    return this.#opening.get(infoHash);
+  /** The store of a share, if it was opened and not closed; a promise only while it is being opened. */
+  get(infoHash: string): OpenShare | Promise<OpenShare> | undefined {
+    return this.#open.get(infoHash) ?? this.#opening.get(infoHash);
   }
 
   /** Opens the store of a share, unless it is open. Throws an `ElsewhereError` if another tab has it. */
@@ -29,10 +31,12 @@ export class Stores {
     if (known) return known;
     const opening = this.#begin(infoHash, layout);
     this.#opening.set(infoHash, opening);
-    // Who could not open it may try again.
-    opening.catch(() => {
-      if (this.#opening.get(infoHash) === opening) this.#opening.delete(infoHash);
-    });
+    const isCurrent = (): boolean => this.#opening.get(infoHash) === opening;
+    opening.then(
+      (share) => isCurrent() && this.#open.set(infoHash, share),
+      // Who could not open it may try again.
+      () => isCurrent() && this.#opening.delete(infoHash),
+    );
     return opening;
   }
 
@@ -41,6 +45,7 @@ export class Stores {
     const opening = this.#opening.get(infoHash);
     if (!opening) return this.#closing.get(infoHash) ?? Promise.resolve();
     this.#opening.delete(infoHash);
+    this.#open.delete(infoHash);
     // One that could not be opened is closed.
     const closing = opening.then(({ store }) => store.close()).catch(() => {});
     this.#closing.set(infoHash, closing);

@@ -43,7 +43,7 @@ export class Channel {
     else channel.onopen = () => this.#events?.open();
   }
 
-  /** Sends a message. */
+  /** Sends a message. `data` may change once this returns. */
   send(data: Uint8Array<ArrayBuffer>): void {
     if (!this.#events) return;
     if (this.#channel.bufferedAmount + data.byteLength > MAX_QUEUED) {

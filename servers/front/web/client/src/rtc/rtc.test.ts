@@ -111,9 +111,11 @@ test('a channel that moved to the worker is used there, one that stayed with the
   all.hear({ t: 'rtcOpen', conn: 2 });
   await Promise.resolve();
   all.send(1, new Uint8Array(4));
-  all.send(2, new Uint8Array(5));
+  const memory = new Uint8Array([7, 7, 7, 7, 7]);
+  all.send(2, memory);
+  memory.fill(0);
   assert.equal(fake.sent, 1);
-  assert.deepEqual(told.slice(2).map(({ t }) => t), ['rtcSend']);
+  assert.deepEqual(told.slice(2), [{ t: 'rtcSend', conn: 2, data: new Uint8Array([7, 7, 7, 7, 7]).buffer }]);
   assert.deepEqual(heard, [{ t: 'rtcOpen', conn: 2 }, { t: 'rtcOpen', conn: 1 }, { t: 'rtcSent', conn: 1, bytes: 4 }]);
 });
 

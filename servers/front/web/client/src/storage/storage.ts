@@ -22,8 +22,8 @@ export interface ShareStore {
   /** Bytes that were written before. Asked for others it throws a {@link KollatorError} `storage`. */
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * Writes whole blocks (a file's last may be short), then notes that they are there. `data` must not change until
-   * then. Write without waiting for the last: what lies side by side goes out together.
+   * Writes whole blocks (a file's last may be short), then notes that they are there. `data` may change as soon as this
+   * returns its promise. Write without waiting for the last: what lies side by side goes out together.
    */
   write(offset: number, data: Uint8Array): Promise<void>;
   /** Blocks noted as there, as [first byte, bytes] runs in order. */

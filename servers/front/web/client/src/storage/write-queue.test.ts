@@ -39,6 +39,39 @@ test('what comes while it writes waits for the next turn; all of it is written i
   assert.deepEqual(batches, [[[0, MOST]], [[70, 2 * BLOCK], [90, BLOCK]]]);
 });
 
+test('what comes in order goes out without another copy, and may change at once', async () => {
+  const seen: Array<{ stage: ArrayBufferLike; bytes: number[] }> = [];
+  const queue = new WriteQueue((runs) => {
+    for (const { data } of runs) seen.push({ stage: data.buffer, bytes: [0, BLOCK, 2 * BLOCK].map((at) => data[at]!) });
+  });
+  for (let turn = 0; turn < 2; turn += 1) {
+    const memory = new Uint8Array(BLOCK);
+    for (let index = 0; index < MOST / BLOCK; index += 1) void queue.write(index * BLOCK, memory.fill(index + turn));
+    memory.fill(99);
+    await queue.drain();
+  }
+  assert.deepEqual(seen.map(({ bytes }) => bytes), [[0, 1, 2], [1, 2, 3]]);
+  assert.equal(seen[0]!.stage, seen[1]!.stage);
+  assert.equal(seen[0]!.stage.byteLength, MOST);
+});
+
+test('more than a stage holds is kept beside it', async () => {
+  const written = new Map<number, number>();
+  let going = (): void => {};
+  const began = new Promise<void>((resolve) => (going = resolve));
+  const queue = new WriteQueue(async (runs) => {
+    for (const { offset, data } of runs) for (let at = 0; at < data.length; at += BLOCK) written.set((offset + at) / BLOCK, data[at]!);
+    await began;
+  });
+  const many = (2.5 * MOST) / BLOCK;
+  const memory = new Uint8Array(BLOCK);
+  const writes = Array.from({ length: many }, (_, index) => queue.write(index * BLOCK, memory.fill(index % 251)));
+  going();
+  await Promise.all(writes);
+  assert.equal(written.size, many);
+  assert.ok([...written].every(([index, value]) => value === index % 251));
+});
+
 test('whoever wrote hears of the error; later writes go on', async () => {
   let fail = true;
   const queue = new WriteQueue(() => {

@@ -12,12 +12,20 @@ import { BLOCK } from './storage.ts';
 export const MOST = 1024 * 1024;
 /** How long blocks wait for neighbours, in milliseconds. */
 const PATIENCE = 10;
+/** Stages kept for the next queue that needs one: making new ones all the time costs more than filling them. */
+const MOST_SPARE = 4;
 
 /** Bytes to be written in one go, at a block's beginning. */
 export interface Run {
   offset: number;
   data: Uint8Array;
 }
+
+/** {@link MOST} bytes in which blocks lie one after another as they come. */
+type Stage = Uint8Array<ArrayBuffer>;
+
+/** Stages that no queue uses. */
+const spare: Stage[] = [];
 
 interface Waiting extends Run {
   resolve: () => void;
@@ -29,6 +37,8 @@ export class WriteQueue {
   #flush: (runs: Run[]) => void | Promise<void>;
   #waiting: Waiting[] = [];
   #bytes = 0;
+  #stage: Stage | undefined;
+  #staged = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<void> | undefined;
 
@@ -37,10 +47,10 @@ export class WriteQueue {
     this.#flush = flush;
   }
 
-  /** Done when `data` was written. */
+  /** Done when `data` was written; takes a copy of it at once. */
   write(offset: number, data: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ offset, data, resolve, reject });
+      this.#waiting.push({ offset, data: this.#keep(data), resolve, reject });
       this.#bytes += data.length;
       if (this.#writing) return;
       if (this.#bytes >= MOST) this.#start();
@@ -56,6 +66,16 @@ export class WriteQueue {
     }
   }
 
+  #keep(data: Uint8Array): Uint8Array {
+    const end = this.#staged + data.length;
+    if (end > MOST) return data.slice();
+    this.#stage ??= spare.pop() ?? new Uint8Array(MOST);
+    const kept = this.#stage.subarray(this.#staged, end);
+    kept.set(data);
+    this.#staged = end;
+    return kept;
+  }
+
   #start(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -68,14 +88,18 @@ export class WriteQueue {
 
   async #write(): Promise<void> {
     const batch = this.#waiting;
+    const stage = this.#stage;
     this.#waiting = [];
     this.#bytes = 0;
+    this.#stage = undefined;
+    this.#staged = 0;
     try {
       await this.#flush(together(batch));
       for (const one of batch) one.resolve();
     } catch (error) {
       for (const one of batch) one.reject(error);
     }
+    if (stage && spare.length < MOST_SPARE) spare.push(stage);
   }
 }
 
@@ -96,14 +120,18 @@ export function together(writes: Run[]): Run[] {
       length = start + next.data.length;
       end += 1;
     }
-    if (end === first + 1) {
-      runs.push({ offset, data: sorted[first]!.data });
-    } else {
-      const data = new Uint8Array(length);
-      for (const part of sorted.slice(first, end)) data.set(part.data, part.offset - offset);
-      runs.push({ offset, data });
-    }
+    runs.push({ offset, data: inOnePiece(sorted.slice(first, end), length) });
     first = end;
   }
   return runs;
+}
+
+/** The bytes of `parts`, which are neighbours, `length` in all. Copies none if they lie side by side in memory too. */
+function inOnePiece(parts: Run[], length: number): Uint8Array {
+  const { offset, data: first } = parts[0]!;
+  const isOne = parts.every(({ offset: at, data }) => data.buffer === first.buffer && data.byteOffset - first.byteOffset === at - offset);
+  if (isOne) return new Uint8Array(first.buffer, first.byteOffset, length);
+  const data = new Uint8Array(length);
+  for (const part of parts) data.set(part.data, part.offset - offset);
+  return data;
 }
