@@ -8,7 +8,7 @@ import type { ErrorCode, Phase, ShareState, Source } from '../../client/src/type
 
 function share(changes: Partial<ShareState>): ShareState {
   return {
-    infoHash: '', name: 'a.bin', role: 'sent', phase: 'uploading', link: '', encrypted: true, files: [], bytesTotal: 100, bytesPrepared: 0,
+    infoHash: '', name: 'a.bin', role: 'sent', phase: 'uploading', link: '', encrypted: true, personal: false, files: [], bytesTotal: 100, bytesPrepared: 0,
     bytesStored: 0, bytesDone: 0, from: { disk: 0, worker: 0, peer: 0, http: 0 }, bytesServed: 0, speedDown: 0, speedUp: 0, sources: [],
     seeding: true, addedAt: 0, ...changes,
   };
