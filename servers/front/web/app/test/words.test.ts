@@ -62,6 +62,11 @@ test('every error has a title and advice, and keys missing and wrong are told ap
   assert.equal(troubleFor(undefined).title, troubleFor('broken').title);
 });
 
+test('that a link is for somebody else is no fault of its key', () => {
+  assert.match(troubleFor('key-wrong', true).title, /somebody else/);
+  assert.deepEqual(troubleFor('not-found', true), troubleFor('not-found'));
+});
+
 test('a screen reader hears each change of phase and each quarter, once', () => {
   let said = announcement(share({ role: 'received', phase: 'downloading' }), { quarter: 0, text: '' });
   const heard = [said.text];
