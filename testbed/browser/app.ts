@@ -55,6 +55,19 @@ export class App {
     await input.uploadFile(...paths);
   }
 
+  /** Says that only the person who has this key is to open what is shared next. */
+  async forPerson(key: string): Promise<void> {
+    await this.tab.click('choose-person');
+    await (await this.tab.find('person')).type(key);
+  }
+
+  /** The key of this browser, as the settings show it. */
+  async publicKey(): Promise<string> {
+    await this.tab.goto(`${new URL(this.tab.page.url()).origin}/#/settings`);
+    const source = `return document.querySelector('[data-testid="public-key"]')?.value ?? ''`;
+    return until('a key', () => this.tab.evaluate<string>(source), 30);
+  }
+
   /** The link, once it is shown. */
   async link(seconds = 120): Promise<string> {
     const source = `return document.querySelector('[data-testid="share-link"]')?.value ?? ''`;

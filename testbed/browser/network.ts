@@ -98,8 +98,8 @@ export class Network {
   }
 
   /** Downloads `link` with the terminal program; the last line it said of it. */
-  async download(link: string, output: string): Promise<Record<string, unknown>> {
-    const lines = (await this.kollator('download', link, '--output', output, '--json')).trim().split('\n');
+  async download(link: string, output: string, ...options: string[]): Promise<Record<string, unknown>> {
+    const lines = (await this.kollator('download', link, '--output', output, '--json', ...options)).trim().split('\n');
     return JSON.parse(lines.at(-1) ?? '') as Record<string, unknown>;
   }
 }

@@ -29,6 +29,7 @@ async function largeFile(room: Room, sender: BrowserName, receiver: BrowserName)
 export const chromium_shares_a_large_file = (room: Room) => largeFile(room, 'chromium', 'firefox');
 export const firefox_shares_a_large_file = (room: Room) => largeFile(room, 'firefox', 'chromium');
 
+/** Not from Firefox: WebDriver BiDi gives an input files only, and refuses folders. */
 export async function chromium_shares_a_folder(room: Room): Promise<void> {
   for (const [path, size] of Object.entries(FOLDER)) random(room.path(join('folder', path)), size);
   const app = await App.start(room, 'chromium');
@@ -91,3 +92,50 @@ export async function an_upload_goes_on_by_itself_when_the_app_is_opened_again(r
   await room.network.download(link, room.path('received.bin'));
   assert.equal(await digest(room.path('received.bin')), await digest(source));
 }
+
+/** A page shares to the key of a terminal: that one opens it, and another does not. */
+export async function a_page_shares_with_one_person_at_a_terminal(room: Room): Promise<void> {
+  const source = random(room.path('personal.bin'), MIB + 7);
+  const [mine, theirs] = [room.path('mine'), room.path('theirs')];
+  const [key, other] = await Promise.all([mine, theirs].map(async (file) => (await room.network.kollator('key', '--identity', file)).trim()));
+  assert.notEqual(key, other);
+  const app = await App.start(room, 'chromium');
+  await app.forPerson(key!);
+  await app.pick(source);
+  const link = await app.link();
+  assert.match(link, /&to=[\w-]{107}$/);
+  await app.reaches('safe');
+  await room.network.download(link, room.path('received.bin'), '--identity', mine);
+  assert.equal(await digest(room.path('received.bin')), await digest(source));
+  await assert.rejects(
+    room.network.download(link, room.path('refused.bin'), '--identity', theirs),
+    /not for this identity: it was made for another public key/,
+  );
+}
+
+/** The terminal shares to the key of a browser: that one opens it, after a restart too, and others say whom it is not for. */
+async function toThisBrowser(room: Room, name: BrowserName): Promise<void> {
+  const source = random(room.path('for you.bin'), MIB + 7);
+  const first = await room.browser(name, 'person');
+  const key = await (await App.open(first, room.network.front)).publicKey();
+  await first.close();
+  const link = await room.network.share(source, '--to', key);
+
+  const stranger = await App.start(room, name, link);
+  for (const hasKey of [false, true]) {
+    if (hasKey) {
+      assert.notEqual(await stranger.publicKey(), key);
+      await stranger.tab.goto(link);
+    }
+    const { code, words } = await stranger.trouble();
+    assert.equal(code, 'key-wrong');
+    assert.match(words, /This is for somebody else/);
+  }
+
+  const again = await App.open(await room.browser(name, 'person'), link);
+  await again.reaches('complete');
+  assert.equal(await digest(await again.save('for you.bin', MIB + 7)), await digest(source));
+}
+
+export const the_terminal_shares_with_one_person_in_chromium = (room: Room) => toThisBrowser(room, 'chromium');
+export const the_terminal_shares_with_one_person_in_firefox = (room: Room) => toThisBrowser(room, 'firefox');

@@ -6,6 +6,7 @@
 import type { ChunkMap, DownloadOptions, KollatorEvents, KollatorOptions, Phase, ShareState, Source, Stats, UploadItem, UploadOptions } from '../../client/src/types.ts';
 import type { Network } from '../src/lib/network.ts';
 
+export { isPublicKey } from '../../client/src/person.ts';
 export type * from '../../client/src/types.ts';
 
 /** An error with a name, as the library throws. */
@@ -20,16 +21,18 @@ class ImaginedError extends Error {
 
 const HASHES = ['7d0c', '51ab', 'e3f9', '1209', 'aa64'].map((start) => (start + '9f2c71d8e05b46a3').padEnd(64, 'c04e8b1f').slice(0, 64));
 const KEY = 'pT4mWq0s9xLr2vBn7cYkE6hJ1dGfUaZo3iSb5NtQwXM';
+const PUBLIC_KEY = '3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08';
+const WRAPPED = `${PUBLIC_KEY}${KEY}q0s9xLr2vBn7cYkE6hJ1d`;
 const PIECES = 640;
 
 function share(changes: Partial<ShareState> & { infoHash: string; name: string }): ShareState {
   const files = changes.files ?? [{ index: 0, path: changes.name, length: 214_300_000, bytesDone: 0 }];
   const bytesTotal = files.reduce((sum, file) => sum + file.length, 0);
   return {
-    role: 'sent', phase: 'uploading', encrypted: true, files, bytesTotal, bytesPrepared: bytesTotal, bytesStored: 0, bytesDone: 0,
+    role: 'sent', phase: 'uploading', encrypted: true, personal: false, files, bytesTotal, bytesPrepared: bytesTotal, bytesStored: 0, bytesDone: 0,
     from: { disk: 0, worker: 0, peer: 0, http: 0 }, bytesServed: 0, speedDown: 0, speedUp: 0, sources: [], seeding: true,
     addedAt: Date.now() - 5 * 60_000,
-    link: `${location.origin}/#${changes.infoHash}&dn=${encodeURIComponent(changes.name)}&k=${KEY}`,
+    link: `${location.origin}/#${changes.infoHash}&dn=${encodeURIComponent(changes.name)}&${changes.personal ? `to=${WRAPPED}` : `k=${KEY}`}`,
     ...changes,
   };
 }
@@ -112,12 +115,13 @@ export class Kollator implements Network {
       ]) this.#shares.set(each.infoHash, each);
     }
     if (['uploading', 'safe'].includes(this.#scene)) this.#put(this.#sent(this.#scene as Phase, 0.38));
+    if (this.#scene === 'for-one') this.#put(this.#sent('safe', 1, true));
     this.#tell('network', await this.getStats());
   }
 
-  #sent(phase: Phase, part: number): ShareState {
+  #sent(phase: Phase, part: number, personal = false): ShareState {
     const stored = phase === 'safe' ? 214_300_000 : Math.round(214_300_000 * part);
-    return share({ infoHash: HASHES[1] ?? '', name: 'Harbour concert.webm', phase, bytesStored: stored, speedUp: phase === 'safe' ? 0 : 4_700_000, bytesServed: Math.round(stored * 1.1) });
+    return share({ infoHash: HASHES[1] ?? '', name: 'Harbour concert.webm', phase, personal, bytesStored: stored, speedUp: phase === 'safe' ? 0 : 4_700_000, bytesServed: Math.round(stored * 1.1) });
   }
 
   async upload(items: UploadItem[], options: UploadOptions = {}): Promise<ShareState> {
@@ -125,7 +129,7 @@ export class Kollator implements Network {
     const files = items.map(({ file, path }, index) => ({ index, path: path ?? file.name, length: file.size, bytesDone: file.size }));
     const name = items[0]?.path?.split('/')[0] ?? items[0]?.file.name ?? 'share';
     const state = (phase: Phase, changes: Partial<ShareState>): ShareState =>
-      share({ infoHash: phase === 'preparing' ? '' : (HASHES[1] ?? ''), name, files, phase, encrypted: options.encrypt ?? true, ...(phase === 'preparing' ? { link: '' } : {}), ...changes });
+      share({ infoHash: phase === 'preparing' ? '' : (HASHES[1] ?? ''), name, files, phase, encrypted: options.encrypt ?? true, personal: options.to !== undefined, ...(phase === 'preparing' ? { link: '' } : {}), ...changes });
     for (let step = 0; step <= 20; step += 1) {
       options.onProgress?.(state('preparing', { bytesPrepared: (total * step) / 20 }));
       if (this.#scene === 'preparing' && step === 13) return await new Promise(() => {});
@@ -153,10 +157,12 @@ export class Kollator implements Network {
     };
     const message = wrong[this.#scene];
     if (message !== undefined) throw new ImaginedError(this.#scene, message);
+    if (this.#scene === 'somebody-else') throw new ImaginedError('key-wrong', 'This link is for somebody else: it was made for another person\'s key than that of this browser.');
     if (this.#scene === 'finding') return this.#put({ ...received(0, 'finding'), infoHash, files: [], bytesTotal: 0, name: infoHash.slice(0, 8), sources: [], link });
     if (this.#scene === 'elsewhere') return this.#put({ ...received(0.3, 'elsewhere'), infoHash, link });
     if (this.#scene === 'receiving') return this.#put({ ...received(0.57, 'downloading'), infoHash, link });
     if (this.#scene === 'complete') return this.#put({ ...received(1, 'complete'), infoHash, link });
+    if (this.#scene === 'for-me') return this.#put({ ...received(1, 'complete'), infoHash, link, personal: true });
     void this.#run((step) => ({ ...received(step / 40, step === 40 ? 'complete' : 'downloading'), infoHash, link }));
     return this.#put({ ...received(0, 'downloading'), infoHash, link });
   }
@@ -186,6 +192,10 @@ export class Kollator implements Network {
   }
 
   async setOptions(): Promise<void> {}
+
+  async publicKey(): Promise<string> {
+    return PUBLIC_KEY;
+  }
 
   async getStats(): Promise<Stats> {
     return {

@@ -7,6 +7,7 @@ import type { ShareState, Stats, UploadItem } from '@kollator/client';
 
 import { titleOf } from './lib/drop.ts';
 import { failureOf, type Failure, type Network } from './lib/network.ts';
+import { isPersonal } from './lib/person.ts';
 import { remember, remembered, type Preferences } from './lib/preferences.ts';
 import { routeOf, shareHref, type Route } from './lib/route.ts';
 import { holdsTab } from './lib/words.ts';
@@ -105,22 +106,28 @@ export class Session {
     try {
       this.#put(await this.network.download(link));
     } catch (thrown) {
-      const failure = failureOf(thrown);
+      const failure = { ...failureOf(thrown), personal: isPersonal(link) };
       // Whoever deletes a share that is coming in knows that it stopped.
       if (failure.code !== 'aborted') this.failures = new Map(this.failures).set(infoHash, failure);
     }
   }
 
-  /** Makes a share of files; the page moves on to it as soon as it has a link. */
-  async share(items: UploadItem[]): Promise<void> {
+  /**
+   * Makes a share of files, for anyone or for the one person whose key `to` is; the page moves on to it as soon as it
+   * has a link.
+   */
+  async share(items: UploadItem[], to?: string): Promise<void> {
     if (items.length === 0) return;
     this.#draft += 1;
-    const draft: Draft = { id: this.#draft, share: beginning(items, this.preferences.encrypt), abort: new AbortController() };
+    const personal = to !== undefined;
+    const encrypt = personal || this.preferences.encrypt;
+    const draft: Draft = { id: this.#draft, share: { ...beginning(items), encrypted: encrypt, personal }, abort: new AbortController() };
     this.drafts = [...this.drafts, draft];
     if (this.route.page !== 'home') location.hash = '';
     try {
       const share = await this.network.upload(items, {
-        encrypt: this.preferences.encrypt,
+        encrypt,
+        ...(personal ? { to } : {}),
         signal: draft.abort.signal,
         onProgress: (state) => this.#advance(draft.id, state),
       });
@@ -194,7 +201,7 @@ export class Session {
 }
 
 /** How a share looks before anything of it has been read. */
-function beginning(items: UploadItem[], encrypted: boolean): ShareState {
+function beginning(items: UploadItem[]): Omit<ShareState, 'encrypted' | 'personal'> {
   const files = items.map(({ file, path }, index) => ({ index, path: path ?? file.name, length: file.size, bytesDone: file.size }));
   return {
     infoHash: '',
@@ -202,7 +209,6 @@ function beginning(items: UploadItem[], encrypted: boolean): ShareState {
     role: 'sent',
     phase: 'preparing',
     link: '',
-    encrypted,
     files,
     bytesTotal: files.reduce((sum, file) => sum + file.length, 0),
     bytesPrepared: 0,

@@ -8,7 +8,7 @@ import type { ErrorCode, Phase, ShareState, Source } from '../../client/src/type
 
 function share(changes: Partial<ShareState>): ShareState {
   return {
-    infoHash: '', name: 'a.bin', role: 'sent', phase: 'uploading', link: '', encrypted: true, files: [], bytesTotal: 100, bytesPrepared: 0,
+    infoHash: '', name: 'a.bin', role: 'sent', phase: 'uploading', link: '', encrypted: true, personal: false, files: [], bytesTotal: 100, bytesPrepared: 0,
     bytesStored: 0, bytesDone: 0, from: { disk: 0, worker: 0, peer: 0, http: 0 }, bytesServed: 0, speedDown: 0, speedUp: 0, sources: [],
     seeding: true, addedAt: 0, ...changes,
   };
@@ -60,6 +60,11 @@ test('every error has a title and advice, and keys missing and wrong are told ap
   const titles = new Set(codes.map((code) => troubleFor(code).title));
   assert.equal(titles.size, codes.length);
   assert.equal(troubleFor(undefined).title, troubleFor('broken').title);
+});
+
+test('that a link is for somebody else is no fault of its key', () => {
+  assert.match(troubleFor('key-wrong', true).title, /somebody else/);
+  assert.deepEqual(troubleFor('not-found', true), troubleFor('not-found'));
 });
 
 test('a screen reader hears each change of phase and each quarter, once', () => {

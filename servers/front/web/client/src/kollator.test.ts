@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import type { FromEngine, ToEngine } from './engine/protocol.ts';
 import { Kollator } from './kollator.ts';
-import type { KollatorOptions, ShareState } from './types.ts';
+import type { KollatorOptions, ShareState, UploadOptions } from './types.ts';
 
 const HASH = 'a'.repeat(64);
 
@@ -74,6 +74,14 @@ test('files, folders and lists of files become items with paths', async () => {
   assert.deepEqual(items.map(({ path }) => path), ['dir/b', 'c']);
   await kollator.upload([{ file: inFolder, path: 'x/y' }]);
   assert.deepEqual(items.map(({ path }) => path), ['x/y']);
+});
+
+test('of the options of an upload the engine gets what it is about, and no more', async () => {
+  let options: object = {};
+  const { kollator } = stage({ upload: (_items: never, given: object) => ((options = given), state('uploading')), publicKey: () => 'mine', settled: () => 'wait' });
+  const to = await kollator.publicKey();
+  await kollator.upload(new File([], 'a'), { to, name: 'b', encrypt: undefined, onProgress: () => {} } as unknown as UploadOptions);
+  assert.deepEqual(options, { to: 'mine', name: 'b' });
 });
 
 test('a download that is given up is paused', async () => {

@@ -80,8 +80,8 @@ export class Kollator {
    * {@link settled} waits for. Until the link is there `onProgress` hears of a share with an empty info hash.
    */
   async upload(files: File | UploadItem[] | Iterable<File>, options: UploadOptions = {}): Promise<ShareState> {
-    const { onProgress, signal, name, encrypt } = options;
-    const plain = { ...(name === undefined ? {} : { name }), ...(encrypt === undefined ? {} : { encrypt }) };
+    const { onProgress, signal, ...rest } = options;
+    const plain = given(rest);
     await this.#open();
     const state = await this.#ask('upload', [items(files), plain], signal, onProgress);
     if (onProgress) void this.#ask('settled', [state.infoHash], signal, onProgress).catch(() => {});
@@ -159,6 +159,15 @@ export class Kollator {
     const { fronts, storage } = this.#settings;
     this.#settings = checked({ ...this.#settings, ...given(options), fronts, storage });
     if (this.#opened) await this.#ask('setSettings', [this.#settings]);
+  }
+
+  /**
+   * The public key of this browser profile, for whoever wants to share something with its user alone. The key pair is made
+   * when it is first asked for; its secret half never leaves the browser.
+   */
+  async publicKey(): Promise<string> {
+    await this.#open();
+    return this.#ask('publicKey', []);
   }
 
   /** How the network and the storage are. */
@@ -293,8 +302,8 @@ export class Kollator {
 }
 
 /** What is given, without the fields that are `undefined`. */
-function given(options: Partial<KollatorOptions>): Partial<Settings> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
 /** Throws a `RangeError` that names the setting which makes no sense. */

@@ -48,6 +48,8 @@ export interface PrepareOptions {
   name?: string;
   /** Whether to seal it (true). */
   encrypt?: boolean;
+  /** What to seal it with (a new key). */
+  key?: string;
   /** Bytes in a piece (4 MiB). */
   chunkSize?: number;
   /** Told after every MiB or so how many bytes of the files are done. */
@@ -100,7 +102,7 @@ export async function prepare(items: readonly UploadItem[], options: PrepareOpti
     throw new KollatorError('refused', `Chunks can't have ${chunkSize} bytes: it must be a power of two from 16 KiB to 16 MiB.`);
   }
   const { name, files } = entriesOf(items, options.name);
-  const key = encrypt ? newKey() : undefined;
+  const key = encrypt ? (options.key ?? newKey()) : undefined;
   const sources = key === undefined ? inOrder(name, files) : await sealed(name, files, key);
   const temporary = temporaryName();
   const store = await storage.open(temporary, extent(sources));

@@ -237,7 +237,8 @@ export async function openRange(
   return plain.subarray(start - first * PLAIN_BLOCK, end - first * PLAIN_BLOCK);
 }
 
-async function derive(key: CryptoKey, label: string, more: Bytes = new Uint8Array()): Promise<ArrayBuffer> {
+/** HKDF-SHA256 without salt: 32 bytes of `key` for what `label` and `more` name. */
+export async function derive(key: CryptoKey, label: string, more: Bytes = new Uint8Array()): Promise<ArrayBuffer> {
   const info = joined(new TextEncoder().encode(label), more);
   return crypto.subtle.deriveBits({ name: 'HKDF', hash: 'SHA-256', salt: new Uint8Array(), info }, key, 256);
 }
@@ -286,7 +287,8 @@ function prefix(number: number): string {
   return `${number.toString(16).padStart(6, '0')}.`;
 }
 
-function joined(one: Uint8Array, other: Uint8Array): Bytes {
+/** One after the other. */
+export function joined(one: Uint8Array, other: Uint8Array): Bytes {
   const both = new Uint8Array(one.length + other.length);
   both.set(one);
   both.set(other, one.length);

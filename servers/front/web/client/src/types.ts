@@ -95,6 +95,8 @@ export interface ShareState {
   /** The link to hand on; empty until it is known. Holds the key of an encrypted share. */
   link: string;
   encrypted: boolean;
+  /** Whether its link is for one person only, who opens it with a key that the link has not. */
+  personal: boolean;
   files: SharedFile[];
   /** Bytes of all readable files; 0 until known. */
   bytesTotal: number;
@@ -140,6 +142,8 @@ export interface UploadOptions {
   name?: string;
   /** Whether only who has the whole link can read it (true). */
   encrypt?: boolean;
+  /** Public key of the one person who can open the share with its link. Such a share is always encrypted. */
+  to?: string;
   onProgress?: (state: ShareState) => void;
   signal?: AbortSignal;
 }

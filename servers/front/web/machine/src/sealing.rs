@@ -118,6 +118,7 @@ impl From<SealError> for Refusal {
             SealError::NoKey => "key-missing",
             SealError::WrongKey | SealError::NotForYou => "key-wrong",
             SealError::NotSealed => "link",
+            SealError::UnusablePublicKey => "refused",
             _ => "broken",
         };
         Self { code, message: error.to_string() }

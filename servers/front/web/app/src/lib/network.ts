@@ -26,6 +26,7 @@ export interface Network {
   setSeeding(infoHash: string, seeding: boolean): Promise<void>;
   delete(infoHash: string): Promise<void>;
   setOptions(options: Pick<KollatorOptions, 'uploadLimit' | 'downloadLimit' | 'relayOnly' | 'seedingTime'>): Promise<void>;
+  publicKey(): Promise<string>;
   getStats(): Promise<Stats>;
   shares(): ShareState[];
   chunkMap(infoHash: string): Promise<ChunkMap>;
@@ -39,6 +40,8 @@ export interface Network {
 /** What went wrong: a name for the page to choose its words by, and what the network said. */
 export interface Failure {
   code?: ErrorCode;
+  /** Whether it is about a link for one person only. */
+  personal?: boolean;
   message: string;
 }
 

@@ -120,7 +120,7 @@ export function phaseLabel(phase: Phase): string {
 }
 
 /** What an error means for the user, and what helps. */
-export function troubleFor(code: ErrorCode | undefined): Trouble {
+export function troubleFor(code: ErrorCode | undefined, personal = false): Trouble {
   switch (code) {
     case 'link':
       return { title: 'This link is broken', advice: 'Copy it again, to the last character, or ask for it once more.' };
@@ -130,6 +130,14 @@ export function troubleFor(code: ErrorCode | undefined): Trouble {
         advice: 'This share is encrypted, and the part of the link that opens it was cut off. Ask the sender for the whole link.',
       };
     case 'key-wrong':
+      if (personal) {
+        return {
+          title: 'This is for somebody else',
+          advice:
+            'Only the person it was made for can open it. If that is you, open the link where your key is, in another browser or in the terminal. ' +
+            'Or give the sender the key of this browser, and ask for a new link.',
+        };
+      }
       return { title: 'The key in this link does not fit', advice: 'It may have been changed on the way. Ask the sender to copy the link again.' };
     case 'not-found':
       return {

@@ -10,7 +10,7 @@ import { after, before, test } from 'node:test';
 
 import type { AxeResults } from 'axe-core';
 
-import { LINK, STATES, send, visitor, type State, type Visitor } from './states.ts';
+import { KEY, LINK, STATES, forPerson, send, visitor, type State, type Visitor } from './states.ts';
 
 /** Evaluated by the browser's debugger, which the page's policy does not bind. */
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -70,6 +70,61 @@ test('a file goes from being picked to a link to safe, and the address never hol
   assert.match(page.url(), /#\/share\/[0-9a-f]{64}$/);
   await page.getByRole('link', { name: 'My files' }).click();
   assert.equal(await page.getByTestId('share-item').count(), 1);
+  await context.close();
+});
+
+test('what is for one person is shared only once their key is right, and its link says so', async () => {
+  const { page, context } = await browser.open({ name: 'run', until: 'text=Drop a file.' });
+  const below = page.getByLabel('Have a link?');
+  const place = await below.boundingBox();
+  await page.getByRole('radio', { name: 'Anyone with the link' }).focus();
+  await page.keyboard.press('ArrowRight');
+  assert.ok(await page.getByRole('radio', { name: 'Only one person' }).isChecked());
+  assert.equal(await page.getByRole('switch').count(), 0, 'it is always encrypted');
+  const field = page.getByLabel('Their key');
+  assert.equal(await field.getAttribute('aria-invalid'), 'false', 'nobody is told off for what they have not done yet');
+
+  const problem = page.locator('#person-problem');
+  await send(page);
+  await problem.getByText('Paste their key first').waitFor();
+  assert.ok(await field.evaluate((element) => element === document.activeElement));
+  await page.keyboard.insertText(KEY.slice(1));
+  await problem.getByText('this has 42').waitFor();
+  assert.equal(await field.getAttribute('aria-invalid'), 'true');
+  assert.match((await field.getAttribute('aria-describedby')) ?? '', /person-problem/);
+  await send(page);
+  assert.equal(await page.locator('[data-phase]').count(), 0, 'nothing is shared');
+  assert.deepEqual(await below.boundingBox(), place, 'nothing moves');
+
+  await field.fill(` ${KEY} `);
+  assert.equal(await problem.innerText(), '');
+  await send(page);
+  await page.locator('[data-phase=uploading]').waitFor();
+  assert.match(await page.getByTestId('share-link').inputValue(), /&to=[\w-]+$/);
+  await page.getByText('Only the person whose key you gave can open it.').waitFor();
+  await context.close();
+});
+
+test('whom it is for stays chosen when something went wrong', async () => {
+  const { page, context } = await browser.open({ name: 'full', until: 'text=Drop a file.', act: (shown) => forPerson(shown, KEY) });
+  await send(page);
+  await page.getByText('No room left on this device').waitFor();
+  await page.getByRole('button', { name: 'Start again' }).click();
+  assert.equal(await page.getByLabel('Their key').inputValue(), KEY);
+  await context.close();
+});
+
+test('a link for somebody else says so, and where the key of this browser is, to be copied', async () => {
+  const { page, context } = await browser.open(state('somebody-else'));
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  await page.getByRole('heading', { name: 'This is for somebody else' }).waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Try again' }).count(), 0);
+  await page.getByRole('link', { name: 'See the key of this browser' }).click();
+  const key = page.getByRole('textbox', { name: 'Your key' });
+  await page.getByRole('button', { name: 'Copy key' }).click();
+  await page.getByText('Key copied').waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await key.inputValue());
+  assert.equal(await key.inputValue(), KEY);
   await context.close();
 });
 

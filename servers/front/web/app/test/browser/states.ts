@@ -11,7 +11,12 @@ import { preview } from 'vite';
 const HASH = '7d0c9f2c71d8e05b46a3c04e8b1fc04e8b1fc04e8b1fc04e8b1fc04e8b1fc04e';
 /** A fragment that the imagined network knows a share for. */
 export const LINK = `#${HASH}&k=pT4mWq0s9xLr2vBn7cYkE6hJ1dGfUaZo3iSb5NtQwXM`;
+/** The same for one person only. */
+export const PERSONAL = `#${HASH}&to=3p7bfXt9wbTTW2HC7OQ1NzDQ8hbeGdNrfxFGIK08pT4mWq0s9xLr2vBn7cYkE6hJ1dGfUaZo3iSb5NtQwXMq0s9xLr2vBn7cYkE6hJ1d`;
 const SENT = '#/share/51ab9f2c71d8e05b46a3c04e8b1fc04e8b1fc04e8b1fc04e8b1fc04e8b1fc04e';
+
+/** A person's public key. */
+export const KEY = '3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08';
 
 /** A state of the page. */
 export interface State {
@@ -28,18 +33,29 @@ export async function send(page: Page, name = 'Harbour concert.webm'): Promise<v
   await page.getByTestId('pick').setInputFiles({ name, mimeType: 'application/octet-stream', buffer: Buffer.alloc(3_000_000) });
 }
 
+/** Says that only the person with this key is to open what is shared. */
+export async function forPerson(page: Page, key: string): Promise<void> {
+  await page.getByText('Only one person').click();
+  await page.getByLabel('Their key').fill(key);
+}
+
 /** All of them. */
 export const STATES: State[] = [
   { name: 'home', until: 'text=Drop a file.' },
+  { name: 'person', until: 'text=Drop a file.', act: (page) => forPerson(page, KEY) },
+  { name: 'person-wrong', until: '[aria-invalid=true]', act: (page) => forPerson(page, KEY.slice(0, 30)) },
   { name: 'preparing', until: '[data-phase=preparing]', act: send },
   { name: 'uploading', hash: SENT, until: '[data-phase=uploading]' },
   { name: 'safe', hash: SENT, until: '[data-phase=safe]' },
   { name: 'receiving', hash: LINK, until: '[data-testid=sources] li' },
   { name: 'complete', hash: LINK, until: '[data-testid=sources] li' },
+  { name: 'for-one', hash: SENT, until: '[data-phase=safe]' },
+  { name: 'for-me', hash: PERSONAL, until: '[data-testid=sources] li' },
   { name: 'finding', hash: LINK, until: '[data-phase=finding]' },
   { name: 'elsewhere', hash: LINK, until: '[data-phase=elsewhere]' },
   { name: 'key-missing', hash: LINK, until: '[data-testid=error]' },
   { name: 'key-wrong', hash: LINK, until: '[data-testid=error]' },
+  { name: 'somebody-else', hash: PERSONAL, until: '[data-testid=error]' },
   { name: 'not-found', hash: LINK, until: '[data-testid=error]' },
   { name: 'storage-full', hash: LINK, until: '[data-testid=error]' },
   { name: 'broken', hash: '#7d0c9f2c71d8', until: '[data-testid=error]' },

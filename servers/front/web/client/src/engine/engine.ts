@@ -6,10 +6,11 @@
 import { KollatorError, checkAborted } from '../errors.ts';
 import type { MachineConfig } from '../machine-types.ts';
 import { Machine } from '../machine.ts';
+import { checkPublicKey, publicKeyOf, unwrapKey } from '../person.ts';
 import type { Asked } from '../rpc.ts';
 import type { RtcCommand, RtcEvent } from '../rtc/messages.ts';
 import { openStorage, type Storage } from '../storage/index.ts';
-import type { ChunkMap, ShareState, Source, Stats, UploadItem } from '../types.ts';
+import type { ChunkMap, ShareState, Source, Stats, UploadItem, UploadOptions } from '../types.ts';
 import type { Kept } from './active.ts';
 import { Announcer } from './announcer.ts';
 import type { ShareSettings } from './lifecycle.ts';
@@ -27,6 +28,9 @@ import { Watchers } from './watchers.ts';
 
 /** How the engine speaks to the page. */
 export type Tell = (message: FromEngine, transfer?: Transferable[]) => void;
+
+/** What the user chose for a new share. */
+type UploadChoices = Pick<UploadOptions, 'name' | 'encrypt' | 'to'>;
 
 /** Shortest time between two tellings of how the network is, in milliseconds. */
 const NETWORK_BETWEEN = 500;
@@ -165,7 +169,10 @@ export class Engine {
   }
 
   /** Prepares a share, and begins to bring it to workers. Answers when there is a link. */
-  async upload({ signal, note }: Asked, items: UploadItem[], options: { name?: string; encrypt?: boolean }): Promise<ShareState> {
+  async upload({ signal, note }: Asked, items: UploadItem[], options: UploadChoices): Promise<ShareState> {
+    const { to, encrypt } = options;
+    if (to !== undefined) checkPublicKey(to);
+    if (to !== undefined && encrypt === false) throw new KollatorError('refused', 'What is for one person only has to be encrypted.');
     const turn = crypto.randomUUID();
     await new Promise<void>((resolve) => this.#preparing.ask(turn, resolve));
     try {
@@ -190,12 +197,10 @@ export class Engine {
   }
 
   /** Begins to get a share. */
-  add(link: string, { sequential = false }: { sequential?: boolean }): ShareState {
+  async add(link: string, { sequential = false }: { sequential?: boolean }): Promise<ShareState> {
     const parsed = this.#machine.call({ t: 'parseLink', text: link }).ok;
     const { infoHash } = parsed;
-    if (parsed.to !== null && parsed.key === null) {
-      throw new KollatorError('key-missing', 'This link is for the owner of a secret key, which this browser does not have.');
-    }
+    const key = parsed.key ?? (await this.#unwrapped(infoHash, parsed.to));
     const fronts = parsed.fronts.length > 0 ? parsed.fronts : this.#settings.fronts;
     const record: Kept = {
       infoHash,
@@ -203,7 +208,8 @@ export class Engine {
       phase: 'finding',
       name: parsed.name ?? '',
       link: /^https?:/i.test(link.trim()) ? link.trim() : shareLink(this.#machine, { ...parsed, fronts }),
-      ...(parsed.key ? { key: parsed.key } : {}),
+      ...(key ? { key } : {}),
+      ...(parsed.to ? { personal: true } : {}),
       addedAt: Date.now(),
       seeding: true,
       bytesStored: 0,
@@ -268,6 +274,11 @@ export class Engine {
     this.#network?.input({ t: 'addWorkers', infoHash, workers });
   }
 
+  /** This browser's own public key. */
+  publicKey(): Promise<string> {
+    return publicKeyOf(this.#storage.keyPair);
+  }
+
   async stats(): Promise<Stats> {
     const now = performance.now();
     const all = this.#shares.all();
@@ -293,6 +304,13 @@ export class Engine {
     const share = this.#shares.get(infoHash);
     if (!share) throw new KollatorError('not-found', 'There is no such share here.');
     return share;
+  }
+
+  /** The key that a link has wrapped to one person. A share that is here needs none: whoever sent it reads it, too. */
+  async #unwrapped(infoHash: string, wrapped: string | null): Promise<string | undefined> {
+    const known = this.#shares.get(infoHash);
+    if (wrapped === null || (known && known.phase !== 'failed')) return undefined;
+    return unwrapKey(this.#storage.keyPair, wrapped);
   }
 
   #stateOf(infoHash: string): ShareState | undefined {
@@ -333,9 +351,9 @@ export class Engine {
 }
 
 /** How a share looks while it is being made. It has no info hash yet. */
-function preparing(items: UploadItem[], { name, encrypt = true }: { name?: string; encrypt?: boolean }, done: number, total: number): ShareState {
+function preparing(items: UploadItem[], { name, encrypt = true, to }: UploadChoices, done: number, total: number): ShareState {
   const first = items[0]?.path ?? items[0]?.file.name ?? '';
-  const record = { infoHash: '', link: '', addedAt: Date.now(), seeding: true, bytesStored: 0 };
+  const record = { infoHash: '', link: '', addedAt: Date.now(), seeding: true, bytesStored: 0, personal: to !== undefined };
   const share = new Share({ ...record, role: 'sent', phase: 'preparing', name: name ?? first.split('/')[0] ?? '' });
   share.isSealed = encrypt;
   share.bytesPrepared = done;

@@ -5,8 +5,9 @@ import type { Machine } from '../machine.ts';
 /** Empty if there is no front that could open it. */
 export function shareLink(
   machine: Pick<Machine, 'call'>,
-  { infoHash, name, fronts, key }: { infoHash: string; name: string | null; fronts: string[]; key: string | null },
+  { infoHash, name, fronts, key, to }: { infoHash: string; name: string | null; fronts: string[]; key: string | null; to: string | null },
 ): string {
   if (fronts.length === 0) return '';
-  return machine.call({ t: 'shareLink', infoHash, fronts, ...(name ? { name } : {}), ...(key ? { key } : {}) }).ok.link;
+  const opens = to ? { to } : key ? { key } : {};
+  return machine.call({ t: 'shareLink', infoHash, fronts, ...(name ? { name } : {}), ...opens }).ok.link;
 }

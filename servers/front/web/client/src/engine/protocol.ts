@@ -36,7 +36,7 @@ export interface EngineMethods {
   disconnect(): void;
   setSettings(settings: Settings): void;
   /** Notes are states. Answers when there is a link. */
-  upload(items: UploadItem[], options: Pick<UploadOptions, 'name' | 'encrypt'>): ShareState;
+  upload(items: UploadItem[], options: Pick<UploadOptions, 'name' | 'encrypt' | 'to'>): ShareState;
   /** Answers when a share is safe, or complete. Notes are states. */
   settled(infoHash: string): ShareState;
   pause(infoHash: string): void;
@@ -49,6 +49,7 @@ export interface EngineMethods {
   file(infoHash: string, file: number): { path: string; length: number };
   /** Answers once the bytes are here. */
   read(part: Part): Uint8Array<ArrayBuffer>;
+  publicKey(): string;
   stats(): Stats;
   chunkMap(infoHash: string): ChunkMap;
   peers(): Source[];

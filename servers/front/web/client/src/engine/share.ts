@@ -111,6 +111,7 @@ export class Share {
       phase: this.phase,
       link: record.link,
       encrypted: isSealed,
+      personal: record.personal ?? false,
       files,
       bytesTotal,
       bytesPrepared: record.role === 'sent' && this.phase !== 'preparing' ? bytesTotal : this.bytesPrepared,

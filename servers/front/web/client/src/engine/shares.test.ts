@@ -222,8 +222,9 @@ test('an encrypted share without its key, or with another, fails in words', asyn
   stage.shares.addDownload(received('a', { key: 'wrong' }));
   stage.hear({ kind: 'metainfo', ...info(hash('a')) }, KO);
   assert.equal(stage.shares.get(hash('a'))?.error?.code, 'key-wrong');
-  stage.shares.addDownload(received('a', { key: 'right' }));
+  stage.shares.addDownload(received('a', { key: 'right', personal: true }));
   stage.hear({ kind: 'metainfo', ...info(hash('a')) }, KO);
+  assert.equal(stage.shares.get(hash('a'))?.record.personal, true);
   assert.deepEqual([stage.phase('a'), stage.shares.get(hash('a'))?.record.name], ['downloading', 'secret']);
 });
 

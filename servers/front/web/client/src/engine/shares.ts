@@ -102,7 +102,10 @@ export class Shares {
     const known = this.#actives.get(record.infoHash);
     if (!known) return this.addUpload(record);
     const { phase } = known.share;
-    if (phase === 'failed' && record.key !== undefined) [known.record.key, known.record.link] = [record.key, record.link];
+    if (phase === 'failed' && record.key !== undefined) {
+      const { key, link, personal = false } = record;
+      Object.assign(known.record, { key, link, personal });
+    }
     if (phase === 'failed' || phase === 'paused') this.resume(record.infoHash);
     return known.share;
   }

@@ -46,6 +46,7 @@ const methods: Answers = {
   setSeeding: (_asked, infoHash, seeding) => running().setSeeding(infoHash, seeding),
   delete: (_asked, infoHash) => running().delete(infoHash),
   read: (asked, part) => running().read(asked, part),
+  publicKey: () => running().publicKey(),
   stats: () => running().stats(),
   chunkMap: (_asked, infoHash) => running().chunkMap(infoHash),
   peers: () => running().peers(),

@@ -4,6 +4,7 @@
  */
 
 import { KollatorError } from '../errors.ts';
+import { type KeyPair, newKeyPair } from '../person.ts';
 import { BLOCK, ElsewhereError, temporaryName, type ShareRecord, type Storage } from './storage.ts';
 
 /** A check; it throws if the storage is not as it must be. */
@@ -190,4 +191,25 @@ export const contract: Record<string, Check> = {
     await again.close();
     await storage.delete(someHash());
   },
+
+  'the first key pair stays, whoever else makes one, and does its work the next time': async (storage, reopened) => {
+    const kept = await Promise.all([newKeyPair(), newKeyPair()].map(async (fresh) => storage.keyPair.keep(await fresh)));
+    const later = (await reopened()).keyPair;
+    const pairs = [...kept, await later.keep(await newKeyPair()), await later.get()];
+    const [first, ...others] = await Promise.all(pairs.map((pair) => publicBytes(pair)));
+    for (const other of others) same(other, first!, 'the public key');
+    const [own, partner] = [pairs.at(-1)!, await newKeyPair()];
+    same(await agreed(own, partner), await agreed(partner, own), 'what the two agree on');
+    const secret = await crypto.subtle.exportKey('pkcs8', own.privateKey).catch(() => undefined);
+    equal(secret, undefined, 'the secret half');
+  },
 };
+
+async function publicBytes(pair: KeyPair | undefined): Promise<Uint8Array> {
+  if (!pair) throw new Error('there is no key pair');
+  return new Uint8Array(await crypto.subtle.exportKey('raw', pair.publicKey));
+}
+
+async function agreed(one: KeyPair, other: KeyPair): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.deriveBits({ name: 'X25519', public: other.publicKey }, one.privateKey, 256));
+}

@@ -3,23 +3,34 @@
  * kept as a whole or not at all, whatever ends the browser.
  */
 
+import { type KeyPair, type KeyPairStore, asKeyPair } from '../person.ts';
 import { asRecord, storageError, type ShareRecord } from './storage.ts';
 
 /** Tables of the database. */
-export type Table = 'records' | 'shares' | 'rows' | 'maps';
+export type Table = (typeof TABLES)[number];
+
+const TABLES = ['records', 'shares', 'rows', 'maps', 'keys'] as const;
+/** Under which the one key pair is. */
+const OWN = 'own';
 
 /** The open database. */
 export class Database {
   #database: IDBDatabase;
+  /** The key pair of this browser profile. */
+  readonly keyPair: KeyPairStore = {
+    get: async () => asKeyPair(await this.ask('keys', 'read your key', (keys) => keys.get(OWN))),
+    keep: (fresh) => this.#keepKeyPair(fresh),
+  };
 
   constructor(database: IDBDatabase) {
     this.#database = database;
   }
 
   static async open(): Promise<Database> {
-    const request = indexedDB.open('kollator', 1);
+    const request = indexedDB.open('kollator', 2);
     request.onupgradeneeded = () => {
-      for (const table of ['records', 'shares', 'rows', 'maps'] satisfies Table[]) request.result.createObjectStore(table);
+      const { objectStoreNames } = request.result;
+      for (const table of TABLES) if (!objectStoreNames.contains(table)) request.result.createObjectStore(table);
     };
     const database = await asked(request, 'open its database');
     // Another tab with newer code may change the tables: it must not wait for this one.
@@ -78,6 +89,21 @@ export class Database {
 
   async deleteRecord(infoHash: string): Promise<void> {
     await this.change(['records'], 'forget a share', (transaction) => transaction.objectStore('records').delete(infoHash));
+  }
+
+  /** In one transaction, so that tabs that make one at the same moment agree on which. */
+  async #keepKeyPair(fresh: KeyPair): Promise<KeyPair> {
+    const kept = { pair: fresh };
+    await this.change(['keys'], 'keep your key', (transaction) => {
+      const keys = transaction.objectStore('keys');
+      const there = keys.get(OWN);
+      there.onsuccess = () => {
+        const pair = asKeyPair(there.result);
+        if (pair) kept.pair = pair;
+        else keys.put({ publicKey: fresh.publicKey, privateKey: fresh.privateKey }, OWN);
+      };
+    });
+    return kept.pair;
   }
 }
 

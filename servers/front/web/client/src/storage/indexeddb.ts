@@ -5,6 +5,7 @@
  */
 
 import { KollatorError } from '../errors.ts';
+import type { KeyPairStore } from '../person.ts';
 import { Bitmap } from './bitmap.ts';
 import type { Files } from './block-store.ts';
 import { Database } from './database.ts';
@@ -34,10 +35,12 @@ interface Part {
 export class IndexedDbBackend implements Backend {
   readonly kind = 'indexeddb';
   readonly shared = true;
+  readonly keyPair: KeyPairStore;
   #database: Database;
 
   constructor(database: Database) {
     this.#database = database;
+    this.keyPair = database.keyPair;
   }
 
   async open(name: string, bytes: number): Promise<{ bitmap: Bitmap; files: Files }> {

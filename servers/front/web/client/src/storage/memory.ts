@@ -1,6 +1,7 @@
 /** Keeps shares in this tab's memory: for browsers that have nothing better. Gone with the tab. */
 
 import { KollatorError } from '../errors.ts';
+import type { KeyPair, KeyPairStore } from '../person.ts';
 import { Bitmap } from './bitmap.ts';
 import type { Files } from './block-store.ts';
 import type { Backend } from './shares.ts';
@@ -16,8 +17,13 @@ type Blocks = Map<number, Uint8Array<ArrayBuffer>>;
 export class MemoryBackend implements Backend {
   readonly kind = 'memory';
   readonly shared = false;
+  readonly keyPair: KeyPairStore = {
+    get: async () => this.#keyPair,
+    keep: async (fresh) => (this.#keyPair ??= fresh),
+  };
   #limit: number;
   #used = 0;
+  #keyPair: KeyPair | undefined;
   #records = new Map<string, ShareRecord>();
   #kept = new Map<string, { bitmap: Bitmap; blocks: Blocks }>();
 

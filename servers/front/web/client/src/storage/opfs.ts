@@ -9,6 +9,7 @@
  */
 
 import { KollatorError } from '../errors.ts';
+import type { KeyPairStore } from '../person.ts';
 import { Bitmap } from './bitmap.ts';
 import type { Files } from './block-store.ts';
 import type { Database } from './database.ts';
@@ -44,12 +45,14 @@ const PAUSE = 50;
 export class OpfsBackend implements Backend {
   readonly kind = 'opfs';
   readonly shared = true;
+  readonly keyPair: KeyPairStore;
   #folder: FileSystemDirectoryHandle;
   #database: Database;
 
   constructor(folder: FileSystemDirectoryHandle, database: Database) {
     this.#folder = folder;
     this.#database = database;
+    this.keyPair = database.keyPair;
   }
 
   /** The folder of all shares, if this browser and this thread can work with it. Throws whatever the browser throws if not. */

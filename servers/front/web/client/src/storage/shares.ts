@@ -1,5 +1,6 @@
 /** The shares of one back end: who holds which, which are left over, and their records. */
 
+import type { KeyPairStore } from '../person.ts';
 import type { StorageKind } from '../types.ts';
 import type { Bitmap } from './bitmap.ts';
 import { BlockStore, type Files } from './block-store.ts';
@@ -11,6 +12,7 @@ export interface Backend {
   readonly kind: StorageKind;
   /** Whether other tabs see the same shares. */
   readonly shared: boolean;
+  readonly keyPair: KeyPairStore;
   /** Opens a share; with no block there, unless it was kept at that length. */
   open(name: string, bytes: number): Promise<{ bitmap: Bitmap; files: Files }>;
   rename(temporary: string, infoHash: string): Promise<void>;
@@ -32,11 +34,13 @@ interface Held {
 /** A {@link Storage} over a back end. */
 export class Shares implements Storage {
   readonly kind: StorageKind;
+  readonly keyPair: KeyPairStore;
   #backend: Backend;
   #held = new Map<string, Held>();
 
   constructor(backend: Backend) {
     this.kind = backend.kind;
+    this.keyPair = backend.keyPair;
     this.#backend = backend;
   }
 

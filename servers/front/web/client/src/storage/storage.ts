@@ -7,6 +7,7 @@
  */
 
 import { KollatorError } from '../errors.ts';
+import type { KeyPairStore } from '../person.ts';
 import type { Phase, Role, StorageKind } from '../types.ts';
 import { inWords } from '../words.ts';
 
@@ -37,6 +38,8 @@ export interface ShareStore {
 /** All shares of this browser profile and origin. */
 export interface Storage {
   readonly kind: StorageKind;
+  /** The key pair of this browser profile, for what is shared to it alone. */
+  readonly keyPair: KeyPairStore;
   /**
    * The bytes of a share of `bytes` bytes: those that are there already, if it was kept before at that length, none
    * otherwise. It throws an {@link ElsewhereError} when another tab has the share open, and a {@link KollatorError}
@@ -67,6 +70,8 @@ export interface ShareRecord {
   link: string;
   /** Key of an encrypted share, base64url. */
   key?: string;
+  /** Whether its link has that key wrapped to one person. */
+  personal?: boolean;
   ko?: Uint8Array;
   addedAt: number;
   seeding: boolean;
@@ -125,6 +130,7 @@ export function asRecord(value: unknown): ShareRecord | undefined {
     typeof record.name === 'string' &&
     typeof record.link === 'string' &&
     (record.key === undefined || typeof record.key === 'string') &&
+    (record.personal === undefined || typeof record.personal === 'boolean') &&
     (record.ko === undefined || record.ko instanceof Uint8Array) &&
     typeof record.addedAt === 'number' &&
     typeof record.seeding === 'boolean' &&

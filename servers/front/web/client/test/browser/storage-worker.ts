@@ -1,5 +1,6 @@
 /** In a browser's worker: runs the storage contract, or fills a share until it is killed, or looks at what is left. */
 
+import { newKeyPair } from '../../src/person.ts';
 import { contract, pattern } from '../../src/storage/contract.ts';
 import { openStorage } from '../../src/storage/index.ts';
 import { BLOCK, type ShareStore, type Storage } from '../../src/storage/storage.ts';
@@ -8,6 +9,7 @@ import type { StorageKind } from '../../src/types.ts';
 type Task =
   | { task: 'contract'; kind: StorageKind }
   | { task: 'auto' }
+  | { task: 'upgrade' }
   | { task: 'fill'; kind: StorageKind; name: string; blocks: number }
   | { task: 'look'; kind: StorageKind; name: string; blocks: number }
   | { task: 'full'; kind: StorageKind; name: string; blocks: number };
@@ -23,6 +25,8 @@ async function perform(task: Task): Promise<unknown> {
   switch (task.task) {
     case 'auto':
       return (await openStorage()).kind;
+    case 'upgrade':
+      return upgrade(await openStorage('indexeddb'));
     case 'contract':
       return checkAll(task.kind);
     case 'fill':
@@ -32,6 +36,13 @@ async function perform(task: Task): Promise<unknown> {
     case 'full':
       return beFull(await openStorage(task.kind), task.name, task.blocks);
   }
+}
+
+/** The names of the shares that are there, and whether a key pair is kept. */
+async function upgrade(storage: Storage): Promise<{ names: string[]; isKept: boolean }> {
+  await storage.keyPair.keep(await newKeyPair());
+  const records = await storage.list();
+  return { names: records.map(({ name }) => name), isKept: (await storage.keyPair.get()) !== undefined };
 }
 
 async function checkAll(kind: StorageKind): Promise<Record<string, string>> {

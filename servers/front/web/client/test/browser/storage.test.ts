@@ -49,6 +49,25 @@ for (const name of browsers) {
   });
 }
 
+test('the shares of a database without a place for keys stay, and it gets one', async () => {
+  const browser = await launch('chromium', server.url);
+  try {
+    const page = await browser.page();
+    const record = { infoHash: 'ab'.repeat(32), role: 'sent', phase: 'safe', name: 'old', link: '', addedAt: 1, seeding: true, bytesStored: 0 };
+    await page.run(`
+      const request = indexedDB.open('kollator', 1);
+      request.onupgradeneeded = () => ['records', 'shares', 'rows', 'maps'].forEach((table) => request.result.createObjectStore(table));
+      await new Promise((resolve) => { request.onsuccess = resolve; });
+      const put = request.result.transaction('records', 'readwrite').objectStore('records').put(${JSON.stringify(record)}, '${record.infoHash}');
+      await new Promise((resolve) => { put.onsuccess = resolve; });
+      request.result.close();
+    `);
+    assert.deepEqual(await perform(page, { task: 'upgrade' }), { names: ['old'], isKept: true });
+  } finally {
+    await browser.close();
+  }
+});
+
 for (const kind of ['opfs', 'indexeddb']) {
   test(`${kind}: a tab has to wait for the share that another has open, also one that ends without a word`, async () => {
     const browser = await launch('chromium', server.url);
