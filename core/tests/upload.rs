@@ -9,7 +9,7 @@ use kollator_core::merkle::BLOCK_LEN;
 use kollator_core::node::io::Ticket;
 use kollator_core::rtc::ConnId;
 use kollator_core::transfer::upload::{Upload, UploadConfig, UploadOutput};
-use kollator_core::wire::frame::{Frame, Reason};
+use kollator_core::wire::frame::{Frame, MAX_FRAME_BLOCKS, Reason};
 use proptest::prelude::*;
 
 const BLOCKS: u16 = 40;
@@ -200,6 +200,28 @@ proptest! {
         }
         prop_assert!(upload.is_idle());
         prop_assert_eq!(upload.unsent(), 0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn long_frames_are_for_who_takes_them_and_asks_for_much(takes in 1..=MAX_FRAME_BLOCKS, count in 1..=BLOCKS) {
+        let mut upload = Upload::new(UploadConfig::default());
+        upload.session_up(ConnId(1), takes);
+        upload.request(ConnId(1), 1, chunk(), 0, count);
+        let mut frames = Vec::new();
+        while let Some(output) = upload.poll() {
+            match output {
+                UploadOutput::ReadBlocks { ticket, first, count, .. } => upload.read(ticket, Ok(bytes(first, count))),
+                UploadOutput::Send { frame: Frame::ChunkResponse { data, .. }, .. } => {
+                    frames.push(data.len().div_ceil(BLOCK_LEN as usize) as u16);
+                }
+                other => prop_assert!(false, "unexpected {:?}", other),
+            }
+        }
+        let longest = u16::from(takes).min((count / 4).max(4));
+        prop_assert_eq!(frames.iter().max(), Some(&longest.min(count)), "{:?}", frames);
+        prop_assert_eq!(frames.iter().sum::<u16>(), count);
     }
 }
 

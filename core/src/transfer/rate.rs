@@ -6,8 +6,10 @@ use std::time::Duration;
 use crate::machine::Instant;
 use crate::merkle::BLOCK_LEN;
 
-/// What may go at once at a low rate: a frame of blocks with its head.
-const MIN_BURST: u64 = 4 * BLOCK_LEN as u64 + 1024;
+/// Room for the heads of frames in a burst.
+const HEADS: u64 = 1024;
+/// What may go at once at a low rate: a few blocks.
+const MIN_BURST: u64 = 4 * BLOCK_LEN as u64 + HEADS;
 /// What may go at once at a high rate: what comes in so much time.
 const BURST_TIME: Duration = Duration::from_millis(125);
 /// Credit is counted in parts of a byte, so that none is lost however often time is looked at.
@@ -56,7 +58,10 @@ impl Rate {
     /// How many blocks may go in one frame: few at a low rate, so that everybody gets something often.
     #[must_use]
     pub fn blocks_at_once(&self) -> u64 {
-        if self.limit == 0 { u64::MAX } else { (self.limit / 4 / u64::from(BLOCK_LEN)).max(1) }
+        if self.limit == 0 {
+            return u64::MAX;
+        }
+        ((self.limit / 4).min(self.burst - HEADS) / u64::from(BLOCK_LEN)).max(1)
     }
 
     /// Bytes that may go now.
@@ -122,8 +127,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::frame::MAX_FRAME_BLOCKS;
 
     proptest! {
+        #[test]
+        fn a_frame_of_the_blocks_that_go_at_once_can_go(limit in prop_oneof![1..2_000_000u64, Just(u64::MAX / 4)]) {
+            let mut rate = Rate::new(limit);
+            let blocks = rate.blocks_at_once().min(MAX_FRAME_BLOCKS.into());
+            prop_assert!(rate.take(Instant::ZERO, blocks * u64::from(BLOCK_LEN) + 8).is_ok(), "{blocks} blocks");
+        }
+
         #[test]
         fn over_any_time_no_more_goes_than_the_rate_and_a_burst(
             limit in prop_oneof![1..2_000u64, 2_000..100_000_000u64, Just(u64::MAX / 4)],

@@ -13,6 +13,9 @@ use crate::rtc::ConnId;
 use crate::transfer::Rate;
 use crate::wire::frame::{Frame, Reason, RequestId};
 
+/// Blocks in a frame for whoever asks for little at once: 64 KiB.
+const SHORT_FRAME: u16 = 4;
+
 /// Limits of an upload.
 #[derive(Clone, Debug)]
 pub struct UploadConfig {
@@ -97,7 +100,12 @@ struct Job {
 #[derive(Debug)]
 enum What {
     Leaves,
-    Blocks { next: u16, end: u16 },
+    /// Blocks not yet being read, and most of them in one frame.
+    Blocks {
+        next: u16,
+        end: u16,
+        frame: u16,
+    },
 }
 
 /// A read, in the order in which its answer must be sent.
@@ -108,6 +116,8 @@ struct Slot {
     /// Bytes it takes of the window.
     bytes: u32,
     first: u16,
+    /// Most blocks in one frame.
+    frame: u16,
     result: Option<Result<Ready, Reason>>,
     /// The last of its request.
     last: bool,
@@ -262,7 +272,9 @@ impl Upload {
 
     /// A CHUNK_REQUEST came; its range lies inside the chunk.
     pub fn request(&mut self, conn: ConnId, request: RequestId, chunk: ChunkId, first: u16, count: u16) {
-        self.enqueue(conn, Job { request, chunk, what: What::Blocks { next: first, end: first + count } });
+        // Who asks for much at once is fast, and long frames cost it less; to a slow one they would be a wait for all else.
+        let frame = (count / 4).max(SHORT_FRAME);
+        self.enqueue(conn, Job { request, chunk, what: What::Blocks { next: first, end: first + count, frame } });
     }
 
     /// A HASH_REQUEST came.
@@ -380,7 +392,7 @@ impl Upload {
             Ok(Ready::Blocks(data)) if data.is_empty() => (None, 0),
             Ok(Ready::Blocks(data)) => {
                 let blocks = self.rate.blocks_at_once().min(requester.rate.blocks_at_once());
-                let blocks = blocks.min(requester.frame_blocks.into());
+                let blocks = blocks.min(requester.frame_blocks.into()).min(slot.frame.into());
                 let sent = data.slice(..data.len().min(blocks as usize * BLOCK_LEN as usize));
                 let rest = data.len() - sent.len();
                 (Some(Frame::ChunkResponse { request, first: slot.first, data: sent }), rest as u32)
@@ -464,18 +476,20 @@ impl Requester {
         let job = self.jobs.front_mut()?;
         let ticket = Ticket(number << 8 | u64::from(config.lane));
         let (request, chunk) = (job.request, job.chunk);
-        let (bytes, first, last, output) = match &mut job.what {
+        let (bytes, first, frame, last, output) = match &mut job.what {
             What::Leaves => {
                 let output = UploadOutput::ReadLeaves { ticket, chunk };
-                (u32::from(chunk.blocks()) * 32, 0, true, output)
+                (u32::from(chunk.blocks()) * 32, 0, 0, true, output)
             }
-            What::Blocks { next, end } => {
+            What::Blocks { next, end, frame } => {
                 // Where there is room for little, little is read at once: a frame of blocks at least.
-                let room = u16::try_from(window / BLOCK_LEN).unwrap_or(u16::MAX).max(self.frame_blocks.into());
+                let room = u16::try_from(window / BLOCK_LEN)
+                    .unwrap_or(u16::MAX)
+                    .max(u16::from(self.frame_blocks).min(*frame));
                 let (first, count) = (*next, (*end - *next).min(config.read_blocks).min(room));
                 let bytes = chunk.range_len(first, count).expect("checked when the frame was parsed");
                 *next += count;
-                (bytes, first, *next == *end, UploadOutput::ReadBlocks { ticket, chunk, first, count })
+                (bytes, first, *frame, *next == *end, UploadOutput::ReadBlocks { ticket, chunk, first, count })
             }
         };
         if self.unsent > 0 && self.unsent + bytes > window {
@@ -488,7 +502,7 @@ impl Requester {
             self.jobs.pop_front();
         }
         self.unsent += bytes;
-        self.reads.push_back(Slot { request, ticket, bytes, first, result: None, last });
+        self.reads.push_back(Slot { request, ticket, bytes, first, frame, result: None, last });
         Some((ticket, output))
     }
 

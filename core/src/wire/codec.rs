@@ -338,7 +338,7 @@ impl Frame {
         let rule = |holds: bool, field, expected| if holds { Ok(()) } else { Err((field, expected)) };
         match self {
             Self::Hello(hello) => {
-                rule((1..=MAX_FRAME_BLOCKS).contains(&hello.frame_blocks), "frame_blocks", "1 to 4")
+                rule((1..=MAX_FRAME_BLOCKS).contains(&hello.frame_blocks), "frame_blocks", "1 to 8")
             }
             Self::ChunkRequest { chunk, first, count, .. } => {
                 rule(chunk.range_len(*first, *count).is_some(), "first and count", "a range inside the chunk")
@@ -348,7 +348,7 @@ impl Frame {
                 rule(
                     (1..=usize::from(MAX_FRAME_BLOCKS)).contains(&blocks),
                     "data",
-                    "1 byte to 4 blocks of 16 KiB",
+                    "1 byte to 8 blocks of 16 KiB",
                 )?;
                 rule(usize::from(*first) + blocks <= MAX_LEAVES, "first", "such that the blocks end by 1024")
             }
@@ -679,7 +679,7 @@ mod tests {
 
     #[test]
     fn payloads_are_slices_of_the_message() {
-        let frame = Frame::ChunkResponse { request: 1, first: 0, data: Bytes::from(vec![7; 65536]) };
+        let frame = Frame::ChunkResponse { request: 1, first: 0, data: Bytes::from(vec![7; 131_072]) };
         let message = frame.encode().freeze();
         let Ok(Frame::ChunkResponse { data, .. }) = Frame::decode(message.clone()) else { panic!("decodes") };
         assert_eq!(data.as_ptr(), message[8..].as_ptr());
@@ -751,8 +751,8 @@ mod tests {
         assert_eq!(fault("0601000000"), "frame type 0x06 ends inside its nonce");
         assert_eq!(fault("08010000000a"), "frame type 0x08 has unknown flags 0b00000001");
         assert_eq!(fault("080000000001ff"), "frame type 0x08 has 1 bytes too many");
-        assert_eq!(fault("1000000100"), "frame type 0x10: frame_blocks must be 1 to 4");
-        assert_eq!(fault("1000000105"), "frame type 0x10: frame_blocks must be 1 to 4");
+        assert_eq!(fault("1000000100"), "frame type 0x10: frame_blocks must be 1 to 8");
+        assert_eq!(fault("1000000109"), "frame type 0x10: frame_blocks must be 1 to 8");
         assert_eq!(fault("09000000000100"), "frame type 0x09: reason must be 1 to 7");
         assert_eq!(fault("09000000000108"), "frame type 0x09: reason must be 1 to 7");
         let outside = "frame type 0x01: first and count must be a range inside the chunk";
@@ -763,7 +763,7 @@ mod tests {
             let id = format!("{root}{length:08x}{height:02x}");
             assert!(fault(&format!("0a0000000001{id}")).starts_with("frame type 0x0a: chunk must be"), "{id}");
         }
-        assert_eq!(fault("0200000000010000"), "frame type 0x02: data must be 1 byte to 4 blocks of 16 KiB");
+        assert_eq!(fault("0200000000010000"), "frame type 0x02: data must be 1 byte to 8 blocks of 16 KiB");
         assert!(fault("0200000000010400cc").starts_with("frame type 0x02: first must be"));
         assert_eq!(fault("0b0000000001"), "frame type 0x0b ends inside its leaves");
         assert_eq!(fault("0b0000000001aa"), "frame type 0x0b ends inside its leaves");

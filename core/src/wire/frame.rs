@@ -12,8 +12,8 @@ use crate::id::{ChunkId, Digest, InfoHash};
 
 /// Version of this protocol, told in [`Hello`].
 pub const VERSION: u16 = 1;
-/// Most blocks a side may offer to take in one CHUNK_RESPONSE: 64 KiB.
-pub const MAX_FRAME_BLOCKS: u8 = 4;
+/// Most blocks a side may offer to take in one CHUNK_RESPONSE: 128 KiB. Every browser takes messages of that size.
+pub const MAX_FRAME_BLOCKS: u8 = 8;
 /// Most bytes of metainfo in one METAINFO frame.
 pub const METAINFO_PART: u32 = 32 * 1024;
 /// Most bytes of a whole `.ko` (a share of 1 TiB in 4 MiB chunks takes 8 MiB).

@@ -69,8 +69,9 @@ impl Download {
         let room = pipeline.saturating_sub(source.in_flight);
         let budget = self.config.max_buffered.saturating_sub(self.buffered());
         let most = (room.min(budget) / u64::from(BLOCK_LEN)).min(u64::from(self.config.request_blocks));
-        // A pipeline is topped up by requests of some size, not block by block.
-        let least = u64::from(self.config.request_blocks.min(8)).min(pipeline / u64::from(2 * BLOCK_LEN));
+        // A pipeline is topped up by an eighth at a time, not block by block: every request wakes both sides' stacks.
+        let blocks = pipeline / u64::from(BLOCK_LEN);
+        let least = (blocks / 8).max(8).min(self.config.request_blocks.into()).min(blocks / 2);
         if source.in_flight == 0 || most >= least { most as u16 } else { 0 }
     }
 
