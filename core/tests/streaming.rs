@@ -191,7 +191,7 @@ impl Theatre {
                     self.after(left, Event::Left(conn, bytes));
                     self.after(left + self.latency, Event::ToDownload(conn, frame));
                 }
-                UploadOutput::Misused { .. } => panic!("a download numbers its requests apart"),
+                UploadOutput::Misused { .. } | UploadOutput::Go { .. } => panic!("nobody asked for {output:?}"),
             }
         }
     }

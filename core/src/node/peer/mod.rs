@@ -510,6 +510,7 @@ impl Peer {
             UploadOutput::Misused { conn } => {
                 self.blame(now, conn, "used the number of an open request again".into());
             }
+            UploadOutput::Go { .. } => unreachable!("a peer sends over sessions alone"),
             UploadOutput::ReadBlocks { ticket, chunk, first, count } => {
                 let range = chunk.range_len(first, count);
                 match self.holdings.get(&chunk).copied().zip(range) {
