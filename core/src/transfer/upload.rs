@@ -138,6 +138,8 @@ struct Requester {
     open: BTreeMap<RequestId, bool>,
     /// Bytes being read, or given to the transport and not yet taken.
     unsent: u32,
+    /// Bytes of blocks given to the transport.
+    served: u64,
     rate: Rate,
 }
 
@@ -258,6 +260,12 @@ impl Upload {
         self.bytes_served
     }
 
+    /// The same of one session.
+    #[must_use]
+    pub fn bytes_served_to(&self, conn: ConnId) -> u64 {
+        self.requesters.get(&conn).map_or(0, |requester| requester.served)
+    }
+
     /// Bytes being read, or given to the transport and not yet taken, over all sessions.
     #[must_use]
     pub const fn unsent(&self) -> u64 {
@@ -281,7 +289,7 @@ impl Upload {
         let (jobs, reads, open) = Default::default();
         let frame_blocks = frame_blocks.max(1);
         let rate = Rate::new(self.config.session_limit);
-        self.requesters.insert(conn, Requester { frame_blocks, jobs, reads, open, unsent: 0, rate });
+        self.requesters.insert(conn, Requester { frame_blocks, jobs, reads, open, unsent: 0, served: 0, rate });
     }
 
     /// A session is gone with all it asked for.
@@ -487,6 +495,7 @@ impl Upload {
             }
             if let (Frame::ChunkResponse { data: sent, .. }, Ok(Ready::Blocks(data))) = (&frame, result) {
                 self.bytes_served += sent.len() as u64;
+                requester.served += sent.len() as u64;
                 data.advance(sent.len());
                 slot.first += sent.len().div_ceil(BLOCK_LEN as usize) as u16;
             }
