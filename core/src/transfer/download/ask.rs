@@ -68,9 +68,11 @@ impl Download {
         let pipeline = if self.is_watched { source.short_pipeline(max) } else { source.pipeline(max) };
         let room = pipeline.saturating_sub(source.in_flight);
         let budget = self.config.max_buffered.saturating_sub(self.buffered());
-        let most = (room.min(budget) / u64::from(BLOCK_LEN)).min(u64::from(self.config.request_blocks));
+        let longest = if self.is_watched { source.short_request() } else { u16::MAX };
+        let longest = longest.min(self.config.request_blocks);
+        let most = (room.min(budget) / u64::from(BLOCK_LEN)).min(u64::from(longest));
         // A pipeline is topped up by requests of some size, not block by block.
-        let least = u64::from(self.config.request_blocks.min(8)).min(pipeline / u64::from(2 * BLOCK_LEN));
+        let least = u64::from(longest.min(8)).min(pipeline / u64::from(2 * BLOCK_LEN));
         if source.in_flight == 0 || most >= least { most as u16 } else { 0 }
     }
 
