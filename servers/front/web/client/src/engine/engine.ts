@@ -152,11 +152,12 @@ export class Engine {
   async disconnect(): Promise<void> {
     const network = this.#network;
     if (!network) return;
+    this.#meetings.leave();
     await this.#shares.rest();
     this.#network = undefined;
-    this.#meetings.leave();
     [this.#isOnline, this.#worker, this.#offline] = [false, undefined, undefined];
     await network.end();
+    for (const share of this.#shares.all()) share.news.tell();
     for (const share of this.#shares.all()) this.#announcer.changed(share.infoHash, share.phase);
     this.#tellNetworkSoon();
   }

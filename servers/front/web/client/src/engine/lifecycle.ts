@@ -210,7 +210,9 @@ export class Lifecycle {
     const { infoHash, ko, sequential = false } = active.record;
     // Opened before the machine asks for it, so that a share that another tab has never gets under way.
     if (ko && !(await this.#open(active, signal))) return;
-    if (!signal.aborted) this.#ports.input({ t: 'download', infoHash, sequential }, ko);
+    if (signal.aborted) return;
+    this.#ports.input({ t: 'download', infoHash, sequential }, ko);
+    this.#ports.changed(active.share);
   }
 
   /** The store of a share. If it cannot be opened, what that means for the share is seen to. */
