@@ -67,7 +67,9 @@ fn transfer(chunk: ChunkId, data: &Bytes, leaves: &[Digest]) {
                     upload.sent(conn, frame.encoded_len() as u32);
                     wire.push_back(frame.encode().freeze());
                 }
-                UploadOutput::Misused { .. } => unreachable!("a download numbers its requests apart"),
+                UploadOutput::Misused { .. } | UploadOutput::Go { .. } => {
+                    unreachable!("nobody asked for {output:?}")
+                }
             }
         }
         while let Some(message) = wire.pop_front() {

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kollator_core::id::{ChunkId, Digest};
+use kollator_core::auth::SharedKey;
+use kollator_core::id::{ChunkId, Digest, PeerId};
 use kollator_core::machine::{Instant, Rng};
 use kollator_core::merkle::{BLOCK_LEN, HashedBlocks, height_for, leaves, root};
 use kollator_core::node::io::Ticket;
+use kollator_core::node::worker::WorkerConfig;
 use kollator_core::rtc::ConnId;
 use kollator_core::transfer::{
     Download, DownloadConfig, DownloadOutput, Rate, SourceKind, Upload, UploadConfig, UploadOutput,
@@ -17,6 +19,8 @@ use kollator_core::wire::frame::Frame;
 use proptest::prelude::*;
 
 const BLOCKS: u16 = 64;
+/// The number of the first reader that has no session.
+const WAITERS: u64 = 100;
 
 fn chunk() -> ChunkId {
     ChunkId::new(Digest([9; 32]), u32::from(BLOCKS) * BLOCK_LEN, 6).unwrap()
@@ -46,18 +50,23 @@ enum Event {
     Read(Ticket, Option<u16>),
     Sent(ConnId, u32),
     Ask(ConnId),
+    Wait(ConnId),
     Limit(u64),
     Gone(ConnId),
     Wake,
 }
 
-/// An upload whose requesters always want more.
+/// An upload whose requesters always want more, some of them other than over a session.
 struct Stage {
     rng: Rng,
     now: Instant,
     events: BTreeMap<(Instant, u64), Event>,
     upload: Upload,
     open: BTreeMap<ConnId, usize>,
+    /// Who waits other than over a session, and for how many bytes.
+    waiting: BTreeMap<Ticket, (ConnId, u32)>,
+    /// How many blocks one of these waits for at once.
+    most: u64,
     next: u32,
     all: Log,
     each: BTreeMap<ConnId, Log>,
@@ -72,7 +81,8 @@ impl Stage {
             open.insert(conn, 0);
         }
         let (rng, now, all) = (Rng::new(seed), Instant::ZERO, Log::default());
-        let mut stage = Self { rng, now, events: BTreeMap::new(), upload, open, next: 0, all, each };
+        let (events, waiting) = (BTreeMap::new(), BTreeMap::new());
+        let mut stage = Self { rng, now, events, upload, open, waiting, most: 16, next: 0, all, each };
         (1..=requesters).for_each(|conn| stage.ask(ConnId(conn)));
         stage.drain();
         stage
@@ -97,6 +107,30 @@ impl Stage {
         }
     }
 
+    /// So many readers more, each of which waits for some blocks at a time.
+    fn add_waiters(&mut self, count: u64, limit: u64) {
+        let (id, key) = (PeerId(Digest([1; 32])), SharedKey::new(b"a key for testing").unwrap());
+        let mut config = WorkerConfig::new(id, "w1".into(), String::new(), key, 0, 0);
+        config.upload.limit = limit;
+        self.most = config.ask_blocks().into();
+        for conn in (WAITERS..WAITERS + count).map(ConnId) {
+            self.each.insert(conn, Log::default());
+            self.wait(conn);
+        }
+        self.drain();
+    }
+
+    fn wait(&mut self, conn: ConnId) {
+        self.next += 1;
+        let ticket = Ticket(self.next.into());
+        let bytes = match self.rng.below(8) {
+            0 => u32::from(BLOCKS) * 32,
+            _ => self.most as u32 * BLOCK_LEN,
+        };
+        self.waiting.insert(ticket, (conn, bytes));
+        self.upload.wait(ticket, bytes);
+    }
+
     fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
@@ -115,6 +149,7 @@ impl Stage {
                 }
                 Event::Sent(conn, bytes) => self.upload.sent(conn, bytes),
                 Event::Ask(conn) if self.each.contains_key(&conn) => self.ask(conn),
+                Event::Wait(conn) => self.wait(conn),
                 Event::Ask(_) | Event::Wake => {}
                 Event::Limit(limit) => self.upload.set_limit(self.now, limit),
                 Event::Gone(conn) => {
@@ -148,6 +183,12 @@ impl Stage {
                     self.after(500, Event::Ask(conn));
                 }
                 UploadOutput::Misused { .. } => panic!("requests are numbered apart"),
+                UploadOutput::Go { ticket } => {
+                    let (conn, bytes) = self.waiting.remove(&ticket).expect("it waited");
+                    self.all.0.push((self.now, bytes.into()));
+                    self.each.get_mut(&conn).unwrap().0.push((self.now, bytes.into()));
+                    self.after(2_000, Event::Wait(conn));
+                }
             }
         }
     }
@@ -164,11 +205,14 @@ proptest! {
     fn an_upload_keeps_to_its_limit_and_uses_it(
         seed in any::<u64>(),
         limit in prop_oneof![4_000..100_000u64, 100_000..20_000_000u64],
-        requesters in 1..6u64,
+        requesters in 0..6u64,
+        waiters in 0..4u64,
         one_leaves in any::<bool>(),
     ) {
+        prop_assume!(requesters + waiters > 0);
         let config = UploadConfig { limit, max_requests: 4096, ..UploadConfig::default() };
         let mut stage = Stage::new(seed, config, requesters);
+        stage.add_waiters(waiters, limit);
         if one_leaves && requesters > 1 {
             stage.after(3_000_000, Event::Gone(ConnId(1)));
         }
@@ -179,10 +223,21 @@ proptest! {
         let (sent, may) = (stage.all.sum(), time.as_secs_f64() * limit as f64);
         prop_assert!(sent as f64 >= 0.9 * may, "{sent} bytes, {may} were allowed");
         // A frame more or less, and what one had while others had nothing to send yet.
-        let parts: Vec<u64> = stage.each.values().map(Log::sum).collect();
-        let (least, most) = (parts.iter().min().unwrap(), parts.iter().max().unwrap());
-        let spread = most - least;
-        prop_assert!(spread <= most / 5 + 4 * burst(limit), "not fair: {parts:?}");
+        let parts = |is_session: bool| {
+            let of = stage.each.iter().filter(move |(conn, _)| (conn.0 < WAITERS) == is_session);
+            of.map(|(_, log)| log.sum()).collect::<Vec<u64>>()
+        };
+        let (sessions, waiters) = (parts(true), parts(false));
+        for parts in [&sessions, &waiters] {
+            let (least, most) = (parts.iter().min().unwrap_or(&0), parts.iter().max().unwrap_or(&0));
+            let spread = most - least;
+            prop_assert!(spread <= most / 5 + 4 * burst(limit), "not fair: {parts:?}");
+        }
+        // A session's frame is not always a full one.
+        if let (Some(session), Some(waiter)) = (sessions.first(), waiters.first()) {
+            let (least, most) = (session.min(waiter), session.max(waiter));
+            prop_assert!(*most <= 2 * least + 4 * burst(limit), "not fair: {sessions:?} and {waiters:?}");
+        }
     }
 
     #[test]

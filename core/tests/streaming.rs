@@ -191,7 +191,7 @@ impl Theatre {
                     self.after(left, Event::Left(conn, bytes));
                     self.after(left + self.latency, Event::ToDownload(conn, frame));
                 }
-                UploadOutput::Misused { .. } => panic!("a download numbers its requests apart"),
+                UploadOutput::Misused { .. } | UploadOutput::Go { .. } => panic!("nobody asked for {output:?}"),
             }
         }
     }
@@ -243,10 +243,18 @@ fn longest_jump(rates: &[u64], order: Order) -> Duration {
 
 #[test]
 fn a_jump_plays_soon_from_slow_sources() {
-    for rates in [&[1_000_000][..], &[300_000], &[1_000_000; 3], &[1_000_000, 50_000], &[200_000; 5]] {
+    // Ten sources that are this slow still have on their way what they were asked for before anybody watched.
+    for (rates, most) in [
+        (&[1_000_000][..], 500),
+        (&[300_000], 700),
+        (&[1_000_000; 3], 500),
+        (&[1_000_000, 50_000], 500),
+        (&[200_000; 5], 700),
+        (&[100_000; 10], 1_700),
+    ] {
         for order in [Order::RarestFirst, Order::Sequential] {
             let took = longest_jump(rates, order);
-            assert!(took < Duration::from_secs(2), "{rates:?}, {order:?}: it took {took:?}");
+            assert!(took < Duration::from_millis(most), "{rates:?}, {order:?}: it took {took:?}");
         }
     }
 }

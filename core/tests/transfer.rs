@@ -411,7 +411,7 @@ impl World {
                 UploadOutput::ReadLeaves { ticket, chunk } => {
                     self.schedule(delay, Event::Read(conn, ticket, chunk, None));
                 }
-                UploadOutput::Misused { .. } => panic!("a download numbers its requests apart"),
+                UploadOutput::Misused { .. } | UploadOutput::Go { .. } => panic!("nobody asked for {output:?}"),
                 UploadOutput::Send { conn, frame } => {
                     self.schedule(delay, Event::Sent(conn, frame.encoded_len() as u32));
                     let frame = self.lie(conn, frame);

@@ -148,6 +148,7 @@ proptest! {
                     UploadOutput::ReadBlocks { ticket, first, count, .. } => reads.push((ticket, Some((first, count)))),
                     UploadOutput::ReadLeaves { ticket, .. } => reads.push((ticket, None)),
                     UploadOutput::Misused { .. } => prop_assert!(false, "no number was used twice"),
+                    UploadOutput::Go { .. } => prop_assert!(false, "nothing else waits"),
                     UploadOutput::Send { conn, frame } => {
                         let requester = requesters.get_mut(&conn.0);
                         prop_assert!(requester.is_some(), "nothing is sent to who is gone");

@@ -42,11 +42,17 @@ impl Stage {
 
     /// The same with chunks in its cache.
     fn holding(fronts: usize, chunks: &[ChunkId]) -> Self {
+        Self::limited(fronts, chunks, 0)
+    }
+
+    /// The same with a limit on what it sends a second.
+    fn limited(fronts: usize, chunks: &[ChunkId], limit: u64) -> Self {
         let (name, http) = ("w1".to_owned(), "http://w1:8081".to_owned());
         let mut config = WorkerConfig::new(PeerId(Digest([1; 32])), name, http, key(), START, 5);
         (config.fronts, config.region) = (fronts, "eu-west".to_owned());
         // Reads that nobody asked for are not what is tested here.
         config.store.scrub_rate = 0;
+        config.upload.limit = limit;
         let mut worker = Worker::new(config);
         worker.recovered(chunks.iter().map(|chunk| (*chunk, Duration::ZERO)));
         let (dialled, said, effects, asked, told) = Default::default();
@@ -227,6 +233,41 @@ fn asks_are_answered_from_the_store() {
     assert_eq!(stage.told, expected);
     assert_eq!(stage.effects.len(), 0, "the store remembers both");
     assert_eq!(stage.worker.store().stats().backing_requests, 2);
+}
+
+#[test]
+fn what_is_read_waits_for_its_turn_under_the_limit_and_nothing_else_waits_for_that() {
+    let whole = chunk(1, 1 << 20);
+    let mut stage = Stage::limited(1, &[], 100_000);
+    assert_eq!(stage.worker.ask_blocks(), 1);
+    stage.ask(0, Ask::Blocks { chunk: whole.id(), first: 0, count: 2 });
+    assert_eq!(stage.told.remove(0), (0, Err(AskError::TooMuch)));
+    for id in 0..64 {
+        stage.ask(id, Ask::Blocks { chunk: whole.id(), first: id as u16, count: 1 });
+    }
+    stage.done(Outcome::Chunk(Some(whole.clone())));
+    assert_eq!(stage.told.len(), 4, "a burst goes at once");
+    let blocks =
+        |id: u64| (id, Ok(Told::Blocks(whole.data().slice(id as usize * 16_384..(id as usize + 1) * 16_384))));
+    for id in 64..70 {
+        stage.ask(id, Ask::Leaves(whole.id()));
+    }
+    assert_eq!(stage.told[4..], [(68, BUSY), (69, BUSY)], "the others wait");
+    stage.ask(100, Ask::Has(whole.id()));
+    stage.ask(101, Ask::BlocksForWorker { chunk: whole.id(), first: 0, count: 16 });
+    let for_worker = Told::Blocks(whole.data().slice(..16 * 16_384));
+    assert_eq!(stage.told[6..], [(100, Ok(Told::Has(true))), (101, Ok(for_worker))], "these do not");
+    stage.told.truncate(4);
+    stage.tell(WorkerInput::Drain);
+    stage.pass(Duration::from_secs(5));
+    let told = stage.told.len() as u64;
+    assert!((29..=31).contains(&(told - 4)), "{told} blocks");
+    assert_eq!(stage.told, (0..told).map(blocks).collect::<Vec<_>>());
+    assert!(!stage.drained);
+    stage.pass(Duration::from_secs(6));
+    assert_eq!(stage.told.len(), 68);
+    assert_eq!(stage.told[64..], [64, 65, 66, 67].map(|id| (id, Ok(Told::Leaves(leaves(whole.data()))))));
+    assert!(stage.drained && stage.worker.open_asks() == 0);
 }
 
 #[test]

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::machine::Instant;
+use crate::merkle::BLOCK_LEN;
 use crate::transfer::SourceKind;
 use crate::wire::frame::RequestId;
 
 /// The least a source is asked for at once: enough to keep a loopback or a slow start busy.
 pub(crate) const MIN_PIPELINE: u64 = 512 * 1024;
 /// The same where somebody waits for it.
-const MIN_SHORT_PIPELINE: u64 = 4 * crate::merkle::BLOCK_LEN as u64;
+const MIN_SHORT_PIPELINE: u64 = 4 * BLOCK_LEN as u64;
 /// Queueing time that a pipeline adds to the round trip, so that the source never runs dry.
 const SLACK: Duration = Duration::from_millis(250);
 /// Over which time a rate is averaged.
@@ -125,7 +126,7 @@ impl Source {
     /// Bytes that may be in flight: the bandwidth-delay product and a little more.
     pub(crate) fn pipeline(&self, max: u64) -> u64 {
         if self.stalled {
-            return u64::from(crate::merkle::BLOCK_LEN);
+            return u64::from(BLOCK_LEN);
         }
         self.delay_of(self.rate).clamp(MIN_PIPELINE, max.max(MIN_PIPELINE))
     }
@@ -133,6 +134,15 @@ impl Source {
     /// Bytes that may be in flight where somebody waits for what is asked: what it gives soon, however slow it is.
     pub(crate) fn short_pipeline(&self, max: u64) -> u64 {
         self.pipeline(max).min(self.delay_of(self.steady_rate()).max(MIN_SHORT_PIPELINE))
+    }
+
+    /// Most blocks to ask of it at once where somebody waits for the first of them: what it gives soon. A frame comes as a
+    /// whole, and a slow line takes long for a large one.
+    pub(crate) fn short_request(&self) -> u16 {
+        match self.steady_rate() {
+            rate if rate < 1.0 => u16::MAX,
+            rate => (rate * SLACK.as_secs_f64() / f64::from(BLOCK_LEN)).max(1.0) as u16,
+        }
     }
 
     /// How long it will take to give what it owes and `bytes` more, as fast as it was lately. One of which nothing is

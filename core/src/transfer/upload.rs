@@ -1,5 +1,6 @@
 //! Serving blocks and leaf hashes to any number of requesters, in fair turns, with a bounded window of bytes
-//! for each. It never reads a disk itself and never verifies: what it serves comes from verified storage.
+//! for each. It never reads a disk itself and never verifies: what it serves comes from verified storage. What is sent in
+//! other ways under the same limit takes turns with the sessions.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,7 +12,10 @@ use crate::merkle::BLOCK_LEN;
 use crate::node::io::Ticket;
 use crate::rtc::ConnId;
 use crate::transfer::Rate;
-use crate::wire::frame::{Frame, Reason, RequestId};
+use crate::wire::frame::{Frame, MAX_FRAME_BLOCKS, Reason, RequestId};
+
+/// Bytes of blocks in the largest frame.
+const FRAME: u32 = MAX_FRAME_BLOCKS as u32 * BLOCK_LEN;
 
 /// Blocks in a frame for whoever asks for little at once: 64 KiB.
 const SHORT_FRAME: u16 = 4;
@@ -33,7 +37,8 @@ pub struct UploadConfig {
     pub read_blocks: u16,
     /// Most reads at once, over all sessions.
     pub max_reads: usize,
-    /// Most bytes of CHUNK_RESPONSEs and HASHES a second, over all sessions; 0: no limit. See [`Rate`].
+    /// Most bytes of CHUNK_RESPONSEs and HASHES a second, over all sessions, and of what waits for its turn by
+    /// [`Upload::wait`]; 0: no limit. See [`Rate`].
     pub limit: u64,
     /// The same for each session.
     pub session_limit: u64,
@@ -87,6 +92,11 @@ pub enum UploadOutput {
         /// The requester.
         conn: ConnId,
     },
+    /// What was to wait for its turn may go now.
+    Go {
+        /// As [`Upload::wait`] was told.
+        ticket: Ticket,
+    },
 }
 
 /// A request whose blocks are not all being read yet.
@@ -138,7 +148,25 @@ struct Requester {
     open: BTreeMap<RequestId, bool>,
     /// Bytes being read, or given to the transport and not yet taken.
     unsent: u32,
+    /// Bytes of blocks given to the transport.
+    served: u64,
     rate: Rate,
+}
+
+/// Something that is sent other than over a session, and waits for its turn.
+#[derive(Debug)]
+struct Waiter {
+    ticket: Ticket,
+    bytes: u32,
+    /// Turns to let pass before its own: in so many, a session sends as much.
+    turns: u32,
+}
+
+/// Who may have a turn under a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Session(ConnId),
+    Waiter(u64),
 }
 
 /// What came of trying to send a frame.
@@ -166,8 +194,14 @@ pub struct Upload {
     unsent: u64,
     now: Instant,
     rate: Rate,
-    /// Under a limit, the session that sent last.
-    sent_last: Option<ConnId>,
+    /// In the order in which they came.
+    waiters: BTreeMap<u64, Waiter>,
+    last_waiter: u64,
+    /// The last of them when their turns in this round began: who comes later waits for the next, or sessions would never
+    /// have another turn.
+    round: u64,
+    /// Under a limit, who had the last turn.
+    last_turn: Option<Turn>,
     /// When a limit allows what is ready.
     wake_at: Option<Instant>,
     out: Outbox<UploadOutput>,
@@ -187,7 +221,10 @@ impl Upload {
             bytes_served: 0,
             unsent: 0,
             now: Instant::ZERO,
-            sent_last: None,
+            waiters: BTreeMap::new(),
+            last_waiter: 0,
+            round: 0,
+            last_turn: None,
             wake_at: None,
             out: Outbox::default(),
         }
@@ -233,6 +270,12 @@ impl Upload {
         self.bytes_served
     }
 
+    /// The same of one session.
+    #[must_use]
+    pub fn bytes_served_to(&self, conn: ConnId) -> u64 {
+        self.requesters.get(&conn).map_or(0, |requester| requester.served)
+    }
+
     /// Bytes being read, or given to the transport and not yet taken, over all sessions.
     #[must_use]
     pub const fn unsent(&self) -> u64 {
@@ -248,7 +291,7 @@ impl Upload {
     /// Whether nobody waits for anything.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.requesters.values().all(|r| r.jobs.is_empty() && r.reads.is_empty())
+        self.waiters.is_empty() && self.requesters.values().all(|r| r.jobs.is_empty() && r.reads.is_empty())
     }
 
     /// A session is up; `frame_blocks` is what it takes in one CHUNK_RESPONSE.
@@ -256,7 +299,7 @@ impl Upload {
         let (jobs, reads, open) = Default::default();
         let frame_blocks = frame_blocks.max(1);
         let rate = Rate::new(self.config.session_limit);
-        self.requesters.insert(conn, Requester { frame_blocks, jobs, reads, open, unsent: 0, rate });
+        self.requesters.insert(conn, Requester { frame_blocks, jobs, reads, open, unsent: 0, served: 0, rate });
     }
 
     /// A session is gone with all it asked for.
@@ -268,6 +311,22 @@ impl Upload {
             }
         }
         self.fill();
+    }
+
+    /// So many bytes are to be sent other than over a session: [`UploadOutput::Go`] says when, as soon as the limit over
+    /// all sessions allows them in turn with these. They are not among the bytes served.
+    ///
+    /// # Panics
+    /// If they are more than a burst, under a limit.
+    pub fn wait(&mut self, ticket: Ticket, bytes: u32) {
+        if !self.rate.is_limited() {
+            return self.out.push(UploadOutput::Go { ticket });
+        }
+        assert!(u64::from(bytes) <= self.rate.burst(), "it would wait for ever");
+        self.last_waiter += 1;
+        let turns = bytes.div_ceil(FRAME).saturating_sub(1);
+        self.waiters.insert(self.last_waiter, Waiter { ticket, bytes, turns });
+        self.send_in_turns();
     }
 
     /// A CHUNK_REQUEST came; its range lies inside the chunk.
@@ -351,18 +410,23 @@ impl Upload {
         }
     }
 
-    /// Sends a frame of each session in turn, as far as the limits allow.
+    /// Sends a frame of each session in turn, and what else waits, as far as the limits allow.
     fn send_in_turns(&mut self) {
         self.wake_at = None;
         let mut idle = 0;
-        while idle < self.requesters.len() {
-            let after = self.sent_last.map_or(ConnId(0), |ConnId(last)| ConnId(last + 1));
-            let Some((conn, _)) = self.requesters.range(after..).next() else {
-                self.sent_last = None;
+        while idle < self.requesters.len() + self.waiters.len() {
+            let Some(turn) = self.next_turn() else {
+                self.last_turn = None;
                 continue;
             };
-            let conn = *conn;
-            match self.send(conn) {
+            if !matches!(self.last_turn, Some(Turn::Waiter(_))) {
+                self.round = self.last_waiter;
+            }
+            let sending = match turn {
+                Turn::Session(conn) => self.send(conn),
+                Turn::Waiter(number) => self.let_go(number),
+            };
+            match sending {
                 Sending::Moved => idle = 0,
                 Sending::Nothing => idle += 1,
                 Sending::SessionWaits(at) => {
@@ -375,8 +439,37 @@ impl Upload {
                     return;
                 }
             }
-            self.sent_last = Some(conn);
+            self.last_turn = Some(turn);
         }
+    }
+
+    /// Whose turn is next in this round; `None` if it is over.
+    fn next_turn(&self) -> Option<Turn> {
+        let (session, waiter, end) = match self.last_turn {
+            None => (Some(ConnId(0)), 0, u64::MAX),
+            Some(Turn::Session(ConnId(last))) => (Some(ConnId(last + 1)), 0, u64::MAX),
+            Some(Turn::Waiter(last)) => (None, last + 1, self.round),
+        };
+        let session = session.and_then(|from| self.requesters.range(from..).next());
+        let waiter = || self.waiters.range(waiter..).next().filter(|(number, _)| **number <= end);
+        let waiter = || waiter().map(|(number, _)| Turn::Waiter(*number));
+        session.map(|(conn, _)| Turn::Session(*conn)).or_else(waiter)
+    }
+
+    /// Lets what waits go, if it has let enough turns pass.
+    fn let_go(&mut self, number: u64) -> Sending {
+        let Some(waiter) = self.waiters.get_mut(&number) else { return Sending::Nothing };
+        if waiter.turns > 0 {
+            waiter.turns -= 1;
+            return Sending::Moved;
+        }
+        let ticket = waiter.ticket;
+        if let Err(at) = self.rate.take(self.now, waiter.bytes.into()) {
+            return Sending::AllWait(at);
+        }
+        self.waiters.remove(&number);
+        self.out.push(UploadOutput::Go { ticket });
+        Sending::Moved
     }
 
     /// Sends one frame of what is ready at the head of a session's reads.
@@ -414,6 +507,7 @@ impl Upload {
             }
             if let (Frame::ChunkResponse { data: sent, .. }, Ok(Ready::Blocks(data))) = (&frame, result) {
                 self.bytes_served += sent.len() as u64;
+                requester.served += sent.len() as u64;
                 data.advance(sent.len());
                 slot.first += sent.len().div_ceil(BLOCK_LEN as usize) as u16;
             }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use kollator_core::node::worker::{Ask, AskError, AskId, Told, Worker, WorkerInput};
+use kollator_core::node::worker::{Ask, AskError, AskId, AskKind, Told, Worker, WorkerConfig, WorkerInput};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::driver::Handle;
@@ -36,8 +36,12 @@ struct Inner {
     worker: Handle<Worker>,
     waiting: Weak<Waiting>,
     turns: Arc<Semaphore>,
+    /// Those of asks for bytes.
+    read_turns: Arc<Semaphore>,
     /// Those of other workers.
     worker_turns: Arc<Semaphore>,
+    most_blocks: u16,
+    is_limited: bool,
     next: AtomicU64,
 }
 
@@ -48,11 +52,31 @@ impl fmt::Debug for Asker {
 }
 
 impl Asker {
-    /// Asks the machine behind `worker`, at most so many things at once, and so many for other workers.
-    pub(super) fn new(worker: Handle<Worker>, answers: &Answers, limits: (usize, usize)) -> Self {
-        let (turns, worker_turns) = (Arc::new(Semaphore::new(limits.0)), Arc::new(Semaphore::new(limits.1)));
-        let waiting = Arc::downgrade(&answers.0);
-        Self(Arc::new(Inner { worker, waiting, turns, worker_turns, next: AtomicU64::new(0) }))
+    /// Asks the machine behind `worker`, which has this configuration, at most so many things at once as that allows.
+    pub(super) fn new(worker: Handle<Worker>, answers: &Answers, config: &WorkerConfig) -> Self {
+        let turns = |most| Arc::new(Semaphore::new(most));
+        Self(Arc::new(Inner {
+            worker,
+            waiting: Arc::downgrade(&answers.0),
+            turns: turns(config.max_asks),
+            read_turns: turns(config.max_asks),
+            worker_turns: turns(config.max_worker_asks),
+            most_blocks: config.ask_blocks(),
+            is_limited: config.upload.limit > 0,
+            next: AtomicU64::new(0),
+        }))
+    }
+
+    /// Most blocks that one [`Ask::Blocks`] may ask for.
+    #[must_use]
+    pub fn most_blocks(&self) -> u16 {
+        self.0.most_blocks
+    }
+
+    /// Whether bytes may have to wait for their turn under a limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.0.is_limited
     }
 
     /// The machine, to look at.
@@ -69,9 +93,10 @@ impl Asker {
     /// # Panics
     /// Never: the turns are never closed.
     pub async fn ask(&self, ask: Ask) -> Result<Told, AskError> {
-        let turns = match ask {
-            Ask::BlocksForWorker { .. } => &self.0.worker_turns,
-            _ => &self.0.turns,
+        let turns = match ask.kind() {
+            AskKind::ForWorker => &self.0.worker_turns,
+            AskKind::Read => &self.0.read_turns,
+            AskKind::Other => &self.0.turns,
         };
         let turn = Arc::clone(turns).acquire_owned().await.expect("never closed");
         let id = AskId(self.0.next.fetch_add(1, Ordering::Relaxed));

@@ -115,7 +115,7 @@ impl WorkerNode {
         let hash = |(ticket, data): (Ticket, Bytes)| (ticket, HashedBlocks::compute(data));
         let hashed = |(ticket, blocks)| WorkerInput::Hashed { ticket, blocks };
         let answers = Answers::default();
-        let asker = Asker::new(handle.clone(), &answers, (config.max_asks, config.max_worker_asks));
+        let asker = Asker::new(handle.clone(), &answers, &config);
         let prover = Prover::new(config.name.clone(), config.key.clone(), system_clock);
         let host = WorkerHost {
             homes: Homes::new(net.clone(), prover, blocking.clone()),

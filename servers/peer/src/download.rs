@@ -243,6 +243,7 @@ impl Show {
                 Ok(())
             }
             PeerEvent::Gained { .. }
+            | PeerEvent::Met { .. }
             | PeerEvent::Stored { .. }
             | PeerEvent::Safe { .. }
             | PeerEvent::Completed { .. }

@@ -111,6 +111,7 @@ async fn until_stored(
             }
             PeerEvent::SourceUp { .. }
             | PeerEvent::SourceDown { .. }
+            | PeerEvent::Met { .. }
             | PeerEvent::Metainfo { .. }
             | PeerEvent::Gained { .. }
             | PeerEvent::Completed { .. } => {}

@@ -117,7 +117,8 @@ pub(crate) struct LoadSettings {
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) max_send_queue_mb: u64,
 
-    /// KB to send a second at most, over all data channels; 0 sets no limit. HTTP is not limited
+    /// KB to send a second at most, over data channels and HTTP together; 0 sets no limit. What other workers ask for is not
+    /// limited
     #[arg(long, env = "UPLOAD_LIMIT_KB", default_value_t = 0,
           value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
     pub(crate) upload_limit_kb: u64,

@@ -1,12 +1,12 @@
-//! Who has a limit keeps to it: over any time, no more is sent or asked for over data channels than the limit
-//! allows, and one burst.
+//! Who has a limit keeps to it: over any time, no more is sent, over data channels and over HTTP together, nor asked for
+//! over data channels, than the limit allows, and one burst. What workers ask of each other is not limited.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kollator_core::machine::Instant;
 use kollator_core::merkle::BLOCK_LEN;
 use kollator_core::node::peer::PeerOutput;
-use kollator_core::node::worker::WorkerOutput;
+use kollator_core::node::worker::{Ask, AskId, Told, WorkerInput, WorkerOutput};
 use kollator_core::rtc::RtcCommand;
 use kollator_core::transfer::Rate;
 use kollator_core::wire::frame::Frame;
@@ -25,6 +25,8 @@ struct Bucket {
 pub(super) struct Limits {
     sent: BTreeMap<usize, Bucket>,
     asked: BTreeMap<usize, Bucket>,
+    /// What a worker was asked by another.
+    by_workers: BTreeSet<(usize, AskId)>,
 }
 
 impl Oracle for Limits {
@@ -38,10 +40,27 @@ impl Oracle for Limits {
             Fact::Crashed => {
                 self.sent.remove(&node);
                 self.asked.remove(&node);
+                self.by_workers.retain(|(of, _)| *of != node);
                 return Ok(());
             }
             Fact::PeerSaid(PeerOutput::Rtc(RtcCommand::Send { frame, .. }))
             | Fact::WorkerSaid(WorkerOutput::Rtc(RtcCommand::Send { frame, .. })) => frame,
+            Fact::WorkerHeard(WorkerInput::Ask { id, ask: Ask::BlocksForWorker { .. } }) => {
+                self.by_workers.insert((node, *id));
+                return Ok(());
+            }
+            Fact::WorkerSaid(WorkerOutput::Told { id, result }) => {
+                if self.by_workers.remove(&(node, *id)) {
+                    return Ok(());
+                }
+                let bytes = match result {
+                    Ok(Told::Blocks(data)) => data.len() as u64,
+                    Ok(Told::Leaves(leaves)) => leaves.len() as u64 * 32,
+                    _ => return Ok(()),
+                };
+                let limit = truth.nodes[node].upload_limit;
+                return self.sent.entry(node).or_default().pour(event.at, bytes, limit, 0);
+            }
             _ => return Ok(()),
         };
         if let Frame::ChunkRequest { chunk, first, count, .. } = frame {

@@ -73,6 +73,14 @@ impl Process {
         }
     }
 
+    /// Most blocks that it takes in one ask that does not come over a data channel, if it takes any.
+    pub(super) fn ask_blocks(&self) -> Option<u16> {
+        match &self.machine {
+            NodeMachine::Worker(worker) => Some(worker.ask_blocks()),
+            NodeMachine::Front(_) | NodeMachine::Peer(_) => None,
+        }
+    }
+
     /// How many connections the machine believes to have, where it says so.
     pub(super) fn sessions(&self) -> Option<usize> {
         match &self.machine {

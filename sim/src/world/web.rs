@@ -10,6 +10,7 @@ use kollator_core::node::peer::{PeerInput, WebAsk, WebCommand, WebEvent, WebId, 
 use kollator_core::node::worker::{Ask, AskError, AskId, MAX_ASK_BLOCKS, Told, WorkerInput};
 use kollator_core::store::StoreError;
 
+use super::machines::Process;
 use super::{Event, FaultKind, Input, World};
 
 /// Between two attempts to get through.
@@ -123,7 +124,9 @@ impl World {
         let ask = match exchange.ask {
             WebAsk::Blocks { chunk, first, count } => {
                 let left = first + count - exchange.next;
-                Ask::Blocks { chunk, first: exchange.next, count: left.min(MAX_ASK_BLOCKS) }
+                let process = self.nodes[exchange.worker].machine.as_ref();
+                let most = process.and_then(Process::ask_blocks).unwrap_or(MAX_ASK_BLOCKS);
+                Ask::Blocks { chunk, first: exchange.next, count: left.min(most) }
             }
             WebAsk::Leaves { chunk } => Ask::Leaves(chunk),
             WebAsk::Metainfo { info_hash } | WebAsk::Kept { info_hash } => Ask::Torrent(info_hash),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use super::web::{WebAsk, WebCommand, WebEvent, WebId, WorkerUrl};
 use crate::id::{InfoHash, PeerId};
@@ -63,6 +64,15 @@ pub enum Command {
         /// Where they serve HTTP.
         workers: Vec<WorkerUrl>,
     },
+    /// Connect to this peer for a share, whether or not the front names it, and beside however many of the swarm: it is
+    /// a source if something of the share is missing here, and may take what is here. Ends with [`PeerEvent::Met`]. If the
+    /// connection is lost later, it is made again, once. At most 64 are remembered for each share.
+    Meet {
+        /// Which.
+        info_hash: InfoHash,
+        /// Whom.
+        peer: PeerId,
+    },
     /// Move the window of a share that is, or will be, downloaded: somebody is waiting for what is at `place`. While one
     /// is set, [`PeerConfig::window`](super::PeerConfig::window) bytes from there on, but not beyond the end of the file,
     /// come before all else, first byte first; the rest is asked for behind them, as the order of the download says.
@@ -80,6 +90,12 @@ pub enum Command {
         upload: u64,
         /// Most bytes a second asked for, over all downloads.
         download: u64,
+    },
+    /// Ask the front for more peers of what is being downloaded so often, as
+    /// [`PeerConfig::discovery`](super::PeerConfig::discovery) has it.
+    SetDiscovery {
+        /// The time between.
+        interval: Duration,
     },
     /// Offer a share whose content the disk has. With `upload`, also bring it to the assigned worker; that
     /// ends with [`PeerEvent::Safe`] or [`PeerEvent::Failed`].
@@ -165,6 +181,15 @@ pub enum PeerEvent {
         /// Why.
         reason: String,
     },
+    /// A peer that was to be met is connected, or is not going to be.
+    Met {
+        /// For which share.
+        info_hash: InfoHash,
+        /// Who.
+        peer: PeerId,
+        /// Why it could not be reached, if it could not.
+        result: Result<(), String>,
+    },
     /// A source lied or broke the protocol; it gets no more requests.
     Blamed {
         /// Who.
@@ -233,4 +258,15 @@ pub struct SourceStatus {
     pub kind: SourceKind,
     /// What it gave, how fast it is, and what it did wrong.
     pub stats: SourceStats,
+}
+
+/// How a node stands with which there is a session, whatever for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionStatus {
+    /// Who.
+    pub peer: PeerId,
+    /// What it is.
+    pub kind: SourceKind,
+    /// Bytes of blocks given to it since the session began.
+    pub bytes_sent: u64,
 }

@@ -3,11 +3,13 @@
 //! Routes between the small machines: the [`Uplink`] to the front, the [`Sessions`], one [`Upload`] for all who
 //! ask, one download and one bringing-to-the-worker for each share.
 
+mod announcing;
 mod bringing;
 mod cutting;
 mod gains;
 mod io;
 mod layout;
+mod meeting;
 mod pace;
 mod seeking;
 mod share;
@@ -39,8 +41,6 @@ const OWN_LANE: u8 = 0;
 const UPLOAD_LANE: u8 = 0xff;
 /// First and longest pause before a lost or unreachable node is dialled again.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
-/// A download without sources asks its front for others this often.
-const HUNGRY_ANNOUNCE: Duration = Duration::from_secs(5);
 /// Most nodes remembered as liars.
 const MAX_BANNED: usize = 4096;
 /// Most shares a session may ask news of.
@@ -64,6 +64,9 @@ pub struct PeerConfig {
     pub max_sessions: usize,
     /// Most members of a swarm that are dialled for one download.
     pub max_swarm_dials: usize,
+    /// How often the front is asked for more peers of what is being downloaded, at least every second and as often as the
+    /// front wants to hear of shares. A download without any source asks every five seconds, or as often as this.
+    pub discovery: Duration,
     /// Most bytes a download holds in memory or has asked for.
     pub max_buffered: u64,
     /// Bytes from where a user is in a download, that come before the rest of it.
@@ -86,6 +89,7 @@ impl PeerConfig {
             patience: Duration::from_secs(30),
             max_sessions: 64,
             max_swarm_dials: 8,
+            discovery: Duration::from_secs(30),
             max_buffered: 24 << 20,
             window: 8 << 20,
             upload: UploadConfig { lane: UPLOAD_LANE, ..UploadConfig::default() },
@@ -141,7 +145,10 @@ pub struct Peer {
     /// Where that serves HTTP.
     worker_url: Option<WorkerUrl>,
     heartbeat: Duration,
+    /// When every share is announced again.
     announce_at: Option<Instant>,
+    /// When those are that something is missing of.
+    discover_at: Option<Instant>,
     redials: BTreeMap<PeerId, Redial>,
     banned: BTreeSet<PeerId>,
     next_request: u32,
@@ -173,6 +180,7 @@ impl Peer {
             worker_url: None,
             heartbeat: Duration::from_secs(30),
             announce_at: None,
+            discover_at: None,
             redials: BTreeMap::new(),
             banned: BTreeSet::new(),
             next_request: 0,
@@ -214,6 +222,8 @@ impl Peer {
                 self.download(now, info_hash, metainfo, order);
             }
             Command::AddWorkers { info_hash, workers } => self.add_workers(info_hash, workers),
+            Command::Meet { info_hash, peer } => self.meet(now, info_hash, peer),
+            Command::SetDiscovery { interval } => self.set_discovery(now, interval),
             Command::Seek { info_hash, place } => self.seek(now, info_hash, place),
             Command::SetLimits { upload, download } => self.set_limits(now, upload, download),
             Command::Share { metainfo, upload } => self.share(now, metainfo, upload),
@@ -252,9 +262,7 @@ impl Peer {
         self.upload.wake(now);
         self.wake_shares(now);
         self.wake_web(now);
-        if self.announce_at.is_some_and(|at| now >= at) {
-            self.announce_all(now);
-        }
+        self.wake_announcing(now);
         self.dial_wanted(now);
     }
 
@@ -372,9 +380,15 @@ impl Peer {
         self.out.push(PeerOutput::Event(PeerEvent::SourceUp { source: SourceName::Node(peer), kind }));
         self.offer_session_to_shares(now, conn);
         self.meet_worker();
+        self.met(peer);
     }
 
     fn session_down(&mut self, now: Instant, conn: ConnId, peer: PeerId, reason: String) {
+        let was_up = self.conns.remove(&conn).is_some();
+        // Who dialled us meanwhile may yet be reached.
+        if !was_up && self.sessions.with(peer).is_none() {
+            self.missed(peer, &reason);
+        }
         if self.wanted().contains(&peer) {
             let redial = self.redials.entry(peer).or_insert(Redial { at: now, failures: 0 });
             let (first, longest) = REDIAL;
@@ -382,7 +396,7 @@ impl Peer {
             redial.failures += 1;
             redial.at = now + pause / 2 + pause.mul_f64(self.rng.below(1000) as f64 / 2000.0);
         }
-        if self.conns.remove(&conn).is_some() {
+        if was_up {
             self.upload.session_down(conn);
             self.take_session_from_shares(now, conn);
             self.out.push(PeerOutput::Event(PeerEvent::SourceDown { source: SourceName::Node(peer), reason }));
@@ -510,6 +524,7 @@ impl Peer {
             UploadOutput::Misused { conn } => {
                 self.blame(now, conn, "used the number of an open request again".into());
             }
+            UploadOutput::Go { .. } => unreachable!("a peer sends over sessions alone"),
             UploadOutput::ReadBlocks { ticket, chunk, first, count } => {
                 let range = chunk.range_len(first, count);
                 match self.holdings.get(&chunk).copied().zip(range) {
@@ -556,26 +571,6 @@ impl Peer {
         }
     }
 
-    fn announce_all(&mut self, now: Instant) {
-        let hungry = self.shares.values().any(Share::is_hungry);
-        self.announce_at = Some(now + if hungry { HUNGRY_ANNOUNCE } else { self.heartbeat });
-        for (info_hash, share) in &self.shares {
-            let announce = ToFront::Announce { info_hash: *info_hash, complete: share.is_complete() };
-            self.uplink.send(&announce);
-        }
-        self.ask_again_for_metainfo(now);
-    }
-
-    fn announce_one(&mut self, now: Instant, info_hash: InfoHash) {
-        if let Some(share) = self.shares.get(&info_hash) {
-            self.uplink.send(&ToFront::Announce { info_hash, complete: share.is_complete() });
-            if share.is_hungry() {
-                let soon = now + HUNGRY_ANNOUNCE;
-                self.announce_at = Some(self.announce_at.map_or(soon, |at| at.min(soon)));
-            }
-        }
-    }
-
     /// Dials the nodes that some share needs and that are not in a pause.
     fn dial_wanted(&mut self, now: Instant) {
         if !self.uplink.is_up() {
@@ -587,13 +582,16 @@ impl Peer {
             let may = self.redials.get(&peer).is_none_or(|redial| now >= redial.at);
             if may && !self.banned.contains(&peer) && self.sessions.with(peer).is_none() {
                 self.sessions.dial(now, peer);
+                if self.sessions.with(peer).is_none() {
+                    self.missed(peer, "there is no room for another connection");
+                }
             }
         }
     }
 
-    /// The nodes that some share needs: the worker, and members of the swarms being downloaded.
+    /// The nodes that some share needs: the worker, members of the swarms being downloaded, and whom the user named.
     fn wanted(&self) -> BTreeSet<PeerId> {
-        let mut wanted = BTreeSet::new();
+        let mut wanted: BTreeSet<PeerId> = self.shares.values().flat_map(|share| share.named.peers()).collect();
         for share in self.shares.values().filter(|share| share.needs_sources() || share.needs_worker()) {
             wanted.extend(self.worker.as_ref().map(|worker| worker.peer));
             if share.needs_sources() {
@@ -665,6 +663,7 @@ impl Machine for Peer {
             self.upload.next_wake(),
             self.pace.next_wake(),
             self.announce_at,
+            self.discover_at,
             self.next_redial(),
             self.next_web_wake(),
         ];

@@ -10,10 +10,11 @@ use super::bringing::{Bringing, Say};
 use super::cutting::Cutting;
 use super::gains::name_of;
 use super::layout::{Claims, Layout, Slot};
+use super::meeting::Named;
 use super::web::{Ladder, Sight, say};
 use super::{
-    Ask, HUNGRY_ANNOUNCE, HttpUse, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, SourceName,
-    Totals, UPLOAD_LANE, WorkerUrl, next_ask,
+    Ask, HttpUse, OWN_LANE, Order, Peer, PeerEvent, PeerOutput, Progress, SourceKind, SourceName, Totals,
+    UPLOAD_LANE, WorkerUrl, next_ask,
 };
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, earliest};
@@ -67,7 +68,9 @@ pub(super) struct Share {
     /// Others in its swarm.
     pub(super) swarm: BTreeSet<PeerId>,
     /// Workers that the user named for it.
-    pub(super) named: BTreeSet<WorkerUrl>,
+    pub(super) named_workers: BTreeSet<WorkerUrl>,
+    /// Peers that the user named for it.
+    pub(super) named: Named,
     /// Workers that its `.ko` names.
     pub(super) web_seeds: Vec<WorkerUrl>,
     pub(super) ladder: Ladder,
@@ -220,7 +223,8 @@ impl Peer {
                     job: Job::Finding { from: None, denied: BTreeSet::new() },
                     bringing: None,
                     swarm: BTreeSet::new(),
-                    named: BTreeSet::new(),
+                    named_workers: BTreeSet::new(),
+                    named: Named::default(),
                     web_seeds: Vec::new(),
                     ladder: Ladder::new(now, self.config.fronts == 0 || self.config.http == HttpUse::Only),
                     order,
@@ -265,6 +269,10 @@ impl Peer {
             for (conn, frame) in download.abandon() {
                 say(&mut self.sessions, &mut self.web, &mut self.out, conn, frame);
             }
+        }
+        for peer in share.named.unmet() {
+            let result = Err("the share was stopped before".into());
+            self.out.push(PeerOutput::Event(PeerEvent::Met { info_hash, peer, result }));
         }
         self.uplink.send(&ToFront::Leave { info_hash });
     }
@@ -390,6 +398,7 @@ impl Peer {
         } else {
             self.begin_cutting(now, info_hash, own, claims);
         }
+        self.discover_soon(now);
     }
 
     /// A download of all chunks of a share, as it is cut now, that are not on disk.
@@ -608,11 +617,8 @@ impl Peer {
                 }
                 Job::Preparing | Job::Finishing | Job::Seeding => {}
             }
-            if share.is_hungry() {
-                let soon = now + HUNGRY_ANNOUNCE;
-                self.announce_at = Some(self.announce_at.map_or(soon, |at| at.min(soon)));
-            }
         }
+        self.discover_soon(now);
         for info_hash in asking {
             self.ask_for_metainfo(now, info_hash);
         }

@@ -1,18 +1,32 @@
 //! What is asked of a worker other than over a data channel, over HTTP that is, by anyone or by another worker: answered
-//! out of the same store, within a limit of its own for each, so that no kind of reader keeps another out. It never
-//! verifies: what the store hands out was verified when it was read.
+//! out of the same store, within a limit of its own for each, so that no kind of reader keeps another out. What anyone reads
+//! waits for its turn under the limit on all that is sent; what another worker reads does not, for it would go to the
+//! backing store instead. It never verifies: what the store hands out was verified when it was read.
 
-use super::{Ask, AskError, AskId, MAX_ASK_BLOCKS, Question, Told, Worker, WorkerOutput};
+use std::collections::BTreeMap;
+
+use super::{Ask, AskError, AskId, AskKind, MAX_ASK_BLOCKS, Question, Told, Worker, WorkerOutput};
 use crate::machine::Instant;
+use crate::node::io::Ticket;
 use crate::store::{Part, PartData, StoreError};
 
 /// What is open, and what was done.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
     open: usize,
+    open_reads: usize,
+    /// Of these, read and waiting for their turn.
+    held: BTreeMap<Ticket, (AskId, Told)>,
     bytes: u64,
     open_for_workers: usize,
     bytes_for_workers: u64,
+}
+
+impl Asking {
+    /// Whether nothing waits for its turn.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
 }
 
 impl Worker {
@@ -20,6 +34,12 @@ impl Worker {
     #[must_use]
     pub const fn bytes_told(&self) -> u64 {
         self.asking.bytes
+    }
+
+    /// Most blocks that one [`Ask::Blocks`] may ask for.
+    #[must_use]
+    pub fn ask_blocks(&self) -> u16 {
+        self.config.ask_blocks()
     }
 
     /// Bytes of blocks given to other workers.
@@ -31,7 +51,7 @@ impl Worker {
     /// Asks waiting for their answer, those of other workers included.
     #[must_use]
     pub const fn open_asks(&self) -> usize {
-        self.asking.open + self.asking.open_for_workers
+        self.asking.open + self.asking.open_reads + self.asking.open_for_workers
     }
 
     pub(super) fn ask(&mut self, now: Instant, id: AskId, ask: Ask) {
@@ -43,7 +63,10 @@ impl Worker {
             let ticket = self.question(Question::AskedByWorker(id));
             return self.store.read_for_worker(now, ticket, chunk, Part::Blocks { first, count });
         }
-        self.asking.open += 1;
+        match ask.kind() {
+            AskKind::Read => self.asking.open_reads += 1,
+            _ => self.asking.open += 1,
+        }
         if ask == Ask::ClearCache {
             let chunks = self.store.clear_cache(now);
             return self.tell(id, Ok(Told::Cleared { chunks }));
@@ -63,36 +86,54 @@ impl Worker {
         }
     }
 
-    const fn may_ask(&self, ask: Ask) -> Result<(), AskError> {
+    fn may_ask(&self, ask: Ask) -> Result<(), AskError> {
         if self.draining {
             return Err(AskError::Leaving);
         }
-        let is_full = match ask {
-            Ask::BlocksForWorker { .. } => self.asking.open_for_workers >= self.config.max_worker_asks,
-            _ => self.asking.open >= self.config.max_asks,
+        let is_full = match ask.kind() {
+            AskKind::ForWorker => self.asking.open_for_workers >= self.config.max_worker_asks,
+            AskKind::Read => self.asking.open_reads >= self.config.max_asks,
+            AskKind::Other => self.asking.open >= self.config.max_asks,
         };
         if is_full {
             return Err(AskError::Store(StoreError::Busy));
         }
         match ask {
-            Ask::Blocks { count, .. } | Ask::BlocksForWorker { count, .. } if count > MAX_ASK_BLOCKS => {
-                Err(AskError::TooMuch)
-            }
+            Ask::Blocks { count, .. } if count > self.config.ask_blocks() => Err(AskError::TooMuch),
+            Ask::BlocksForWorker { count, .. } if count > MAX_ASK_BLOCKS => Err(AskError::TooMuch),
             Ask::Announce(_) if !self.has_dht() => Err(AskError::NoDht),
             _ => Ok(()),
         }
     }
 
-    /// The store has read what was asked for.
-    pub(super) fn read_for(&mut self, id: AskId, result: Result<PartData, StoreError>) {
-        let result = result.map(|data| match data {
-            PartData::Blocks(data) => {
-                self.asking.bytes += data.len() as u64;
-                Told::Blocks(data)
+    /// The store has read what was asked for, or would not.
+    pub(super) fn read_for(&mut self, ticket: Ticket, id: AskId, result: Result<PartData, StoreError>) {
+        let (told, bytes) = match result {
+            Ok(PartData::Blocks(data)) => {
+                let bytes = data.len();
+                (Told::Blocks(data), bytes)
             }
-            PartData::Leaves(leaves) => Told::Leaves(leaves),
-        });
-        self.tell(id, result);
+            Ok(PartData::Leaves(leaves)) => {
+                let bytes = leaves.len() * 32;
+                (Told::Leaves(leaves), bytes)
+            }
+            Err(error) => {
+                self.asking.open_reads -= 1;
+                return self.out.push(WorkerOutput::Told { id, result: Err(AskError::Store(error)) });
+            }
+        };
+        self.asking.held.insert(ticket, (id, told));
+        self.upload.wait(ticket, bytes as u32);
+    }
+
+    /// It is the turn of what was read.
+    pub(super) fn tell_held(&mut self, ticket: Ticket) {
+        let (id, told) = self.asking.held.remove(&ticket).expect("what waits is held");
+        if let Told::Blocks(data) = &told {
+            self.asking.bytes += data.len() as u64;
+        }
+        self.asking.open_reads -= 1;
+        self.out.push(WorkerOutput::Told { id, result: Ok(told) });
     }
 
     /// The store has read what another worker asked for, or would not.

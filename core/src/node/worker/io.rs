@@ -12,7 +12,7 @@ use crate::node::io::{LinkCommand, LinkEvent, Ticket};
 use crate::rtc::{RtcCommand, RtcEvent};
 use crate::store::{Effect, EffectDone, Home, HomeAnswer, StoreError};
 
-/// Most blocks in one [`Ask::Blocks`].
+/// Most blocks in one [`Ask::BlocksForWorker`], and in one [`Ask::Blocks`] without a limit on what is sent.
 pub const MAX_ASK_BLOCKS: u16 = 16;
 
 /// What can happen to a worker.
@@ -130,7 +130,7 @@ pub enum Ask {
         chunk: ChunkId,
         /// First block.
         first: u16,
-        /// How many, at most [`MAX_ASK_BLOCKS`].
+        /// How many, at most [`WorkerConfig::ask_blocks`](super::WorkerConfig::ask_blocks).
         count: u16,
     },
     /// The leaf hashes of a chunk: [`Told::Leaves`].
@@ -148,6 +148,29 @@ pub enum Ask {
     ClearCache,
     /// Announce something on the DHT: [`Told::Announcement`].
     Announce(Item),
+}
+
+/// Kinds of asks, of each of which only so many are open at once, so that none waits for those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskKind {
+    /// For bytes, which may have to wait for their turn under the limit on what is sent.
+    Read,
+    /// For another worker.
+    ForWorker,
+    /// For anything else.
+    Other,
+}
+
+impl Ask {
+    /// Which kind it is of.
+    #[must_use]
+    pub const fn kind(&self) -> AskKind {
+        match self {
+            Self::Blocks { .. } | Self::Leaves(_) => AskKind::Read,
+            Self::BlocksForWorker { .. } => AskKind::ForWorker,
+            Self::Torrent(_) | Self::Has(_) | Self::ClearCache | Self::Announce(_) => AskKind::Other,
+        }
+    }
 }
 
 /// The answer to an [`Ask`].
@@ -176,8 +199,8 @@ pub enum AskError {
     /// The worker is about to leave.
     #[error("this worker is about to leave")]
     Leaving,
-    /// More than [`MAX_ASK_BLOCKS`] at once.
-    #[error("more than {MAX_ASK_BLOCKS} blocks at once")]
+    /// More blocks at once than there may be.
+    #[error("too many blocks at once")]
     TooMuch,
     /// It was to be announced.
     #[error("this worker does not use the DHT")]

@@ -33,16 +33,18 @@ use crate::auth::SharedKey;
 use crate::dht::Item;
 use crate::id::{ChunkId, InfoHash, PeerId};
 use crate::machine::{Instant, Machine, Outbox, Rng, earliest};
-use crate::merkle::ChunkAssembly;
+use crate::merkle::{BLOCK_LEN, ChunkAssembly};
 use crate::metainfo::Metainfo;
 use crate::node::io::Ticket;
 use crate::rtc::ConnId;
 use crate::session::{Sessions, SessionsConfig, SessionsOutput};
 use crate::store::{Answer, Output as StoreOutput, Part, Store, StoreError};
 use crate::transfer::metainfo_fetch::part_of;
-use crate::transfer::{Download, DownloadConfig, Offence, Order, SourceKind, Upload, UploadConfig, UploadOutput};
+use crate::transfer::{
+    Download, DownloadConfig, Offence, Order, Rate, SourceKind, Upload, UploadConfig, UploadOutput,
+};
 use crate::uplink::{Uplink, UplinkConfig, UplinkOutput};
-use crate::wire::frame::{Frame, MAX_HAVE_PIECES, Reason, RequestId};
+use crate::wire::frame::{Frame, MAX_FRAME_BLOCKS, MAX_HAVE_PIECES, Reason, RequestId};
 use crate::wire::signal::{FromFront, Role, ToFront, VERSION, WorkerHello};
 
 /// The lane of the worker's own requests and questions to its store.
@@ -88,9 +90,11 @@ pub struct WorkerConfig {
     pub max_memory: u64,
     /// Limits of the store.
     pub store: crate::store::Config,
-    /// Limits on serving.
+    /// Limits on serving. That in bytes a second is on what is sent over data channels and what others than workers ask for
+    /// in other ways, together.
     pub upload: UploadConfig,
-    /// Most asks open at once that did not come over a data channel; more are turned down as busy.
+    /// Most asks for bytes open at once that did not come over a data channel, and most for other things; more are turned
+    /// down as busy.
     pub max_asks: usize,
     /// How it uses the DHT, if it does.
     pub dht: Option<DhtConfig>,
@@ -122,6 +126,22 @@ impl WorkerConfig {
             dht: None,
             max_worker_asks: 64,
         }
+    }
+}
+
+impl WorkerConfig {
+    /// Most blocks that one [`Ask::Blocks`] may ask for: fewer under a low limit on what is sent, so that everybody gets
+    /// something often, and whole frames of them, so that whoever asks gets as much in turn as a session.
+    #[must_use]
+    pub fn ask_blocks(&self) -> u16 {
+        let rate = Rate::new(self.upload.limit);
+        if !rate.is_limited() {
+            return MAX_ASK_BLOCKS;
+        }
+        let frame = u16::from(MAX_FRAME_BLOCKS);
+        let most =
+            rate.blocks_at_once().min(rate.burst() / u64::from(BLOCK_LEN)).min(MAX_ASK_BLOCKS.into()) as u16;
+        if most < frame { most } else { most - most % frame }
     }
 }
 
@@ -314,7 +334,8 @@ impl Worker {
     }
 
     fn is_idle(&self) -> bool {
-        self.upload.is_idle() && self.offered.is_empty() && self.keepings.is_empty() && self.questions.is_empty()
+        let is_answered = self.questions.is_empty() && self.asking.holds_nothing();
+        self.upload.is_idle() && self.offered.is_empty() && self.keepings.is_empty() && is_answered
     }
 
     fn uplink_output(&mut self, now: Instant, output: UplinkOutput) {
@@ -513,6 +534,7 @@ impl Worker {
                 self.store.read(now, ticket, chunk, Part::Blocks { first, count });
             }
             UploadOutput::ReadLeaves { ticket, chunk } => self.store.read(now, ticket, chunk, Part::Leaves),
+            UploadOutput::Go { ticket } => self.tell_held(ticket),
         }
     }
 
@@ -533,7 +555,7 @@ impl Worker {
         use crate::store::PartData;
         match answer {
             Answer::Data { ticket, result } => match (self.questions.remove(&ticket), result) {
-                (Some(Question::Asked(id)), result) => self.read_for(id, result),
+                (Some(Question::Asked(id)), result) => self.read_for(ticket, id, result),
                 (Some(Question::AskedByWorker(id)), result) => self.read_for_worker(id, result),
                 (Some(other), _) => unreachable!("no read was asked for {other:?}"),
                 (None, Ok(PartData::Blocks(data))) => self.upload.read(ticket, Ok(data)),

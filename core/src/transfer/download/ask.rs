@@ -68,10 +68,12 @@ impl Download {
         let pipeline = if self.is_watched { source.short_pipeline(max) } else { source.pipeline(max) };
         let room = pipeline.saturating_sub(source.in_flight);
         let budget = self.config.max_buffered.saturating_sub(self.buffered());
-        let most = (room.min(budget) / u64::from(BLOCK_LEN)).min(u64::from(self.config.request_blocks));
+        let longest = if self.is_watched { source.short_request() } else { u16::MAX };
+        let longest = u64::from(longest.min(self.config.request_blocks));
+        let most = (room.min(budget) / u64::from(BLOCK_LEN)).min(longest);
         // A pipeline is topped up by an eighth at a time, not block by block: every request wakes both sides' stacks.
         let blocks = pipeline / u64::from(BLOCK_LEN);
-        let least = (blocks / 8).max(8).min(self.config.request_blocks.into()).min(blocks / 2);
+        let least = (blocks / 8).max(8).min(longest).min(blocks / 2);
         if source.in_flight == 0 || most >= least { most as u16 } else { 0 }
     }
 

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use kollator_core::id::ChunkId;
-use kollator_core::node::worker::{Ask, AskError, Told, WorkerInput};
+use kollator_core::node::worker::{Ask, AskError, MAX_ASK_BLOCKS, Told, WorkerInput};
 use kollator_core::store::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -30,7 +30,8 @@ const MAX_BODIES: usize = 128;
 const MAX_BODIES_FOR_WORKERS: usize = 64;
 /// Most `.ko`s on their way at once, each of which is in memory as a whole.
 const MAX_KOS: usize = 8;
-/// Batches of blocks read ahead of the client, for each body.
+/// Batches of blocks that each body asks for ahead of the client; under a limit only one, so that a body gets what a data
+/// channel gets.
 const AHEAD: usize = 2;
 /// Chunks that the machine is told of ahead of a body that goes through several.
 const CHUNKS_AHEAD: usize = 2;
@@ -124,14 +125,14 @@ impl Bodies {
             return Ok(finish(head, Body::empty()));
         }
         let place = take(&self.places)?;
-        let body = self.read(Reader::Anyone, content.reads(range), place).await?;
+        let body = self.read(Reader::Anyone, content.reads(range, self.asker.most_blocks()), place).await?;
         Ok(finish(head, body))
     }
 
     /// Answers another worker, which has proven itself, with a whole chunk.
     pub(super) async fn for_worker(&self, chunk: ChunkId) -> Result<Response, Unavailable> {
         let place = take(&self.worker_places)?;
-        let reads = Content::Chunk(chunk).reads(0..u64::from(chunk.length()));
+        let reads = Content::Chunk(chunk).reads(0..u64::from(chunk.length()), MAX_ASK_BLOCKS);
         let body = match self.read(Reader::Worker, reads, place).await {
             // It has a way to the backing store of its own.
             Err(AskError::Store(StoreError::Failed(_))) => return Err(StoreError::NotFound.into()),
@@ -166,7 +167,7 @@ impl Bodies {
                     patiently(&asker, reader, read).await
                 }
             })
-            .buffered(AHEAD);
+            .buffered(if self.asker.is_limited() { 1 } else { AHEAD });
         let asker = self.asker.clone();
         let end = async move { foretell(&asker, body, Vec::new()).await };
         Ok(sent(stream::iter([Ok(begin)]).chain(rest), place, end))

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use kollator_core::id::ChunkId;
 use kollator_core::merkle::BLOCK_LEN;
 use kollator_core::metainfo::Metainfo;
-use kollator_core::node::worker::MAX_ASK_BLOCKS;
 
 /// Bytes that never change under their name.
 #[derive(Clone, Debug)]
@@ -16,7 +15,7 @@ pub(super) enum Content {
     File(Arc<Metainfo>, usize),
 }
 
-/// One read of blocks, at most [`MAX_ASK_BLOCKS`], and which of their bytes are wanted.
+/// One read of blocks, and which of their bytes are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Read {
     pub(super) chunk: ChunkId,
@@ -45,9 +44,9 @@ impl Content {
         }
     }
 
-    /// The reads that give the bytes of `range`, in order.
-    pub(super) fn reads(self, range: Range<u64>) -> Reads {
-        Reads { content: self, range }
+    /// The reads that give the bytes of `range`, in order, of so many blocks at most.
+    pub(super) fn reads(self, range: Range<u64>, most_blocks: u16) -> Reads {
+        Reads { content: self, range, most_blocks }
     }
 
     /// The chunk that byte `at` is in, and where that chunk begins.
@@ -70,6 +69,8 @@ pub(super) struct Reads {
     content: Content,
     /// Bytes not yet given.
     range: Range<u64>,
+    /// In one read.
+    most_blocks: u16,
 }
 
 impl Reads {
@@ -99,7 +100,7 @@ impl Iterator for Reads {
         let (chunk, begin) = self.content.chunk_at(self.range.start);
         let (from, upto) = (self.range.start - begin, (self.range.end - begin).min(u64::from(chunk.length())));
         let first = from / block;
-        let end = upto.div_ceil(block).min(first + u64::from(MAX_ASK_BLOCKS));
+        let end = upto.div_ceil(block).min(first + u64::from(self.most_blocks));
         let upto = upto.min(end * block);
         self.range.start = begin + upto;
         let bytes = (from - first * block) as usize..(upto - first * block) as usize;
@@ -139,10 +140,10 @@ mod tests {
         (Arc::new(metainfo), files, chunks)
     }
 
-    fn fetch(content: Content, range: Range<u64>, chunks: &Chunks) -> Vec<u8> {
+    fn fetch(content: Content, range: Range<u64>, most: u16, chunks: &Chunks) -> Vec<u8> {
         let mut out = Vec::new();
-        for read in content.reads(range) {
-            assert!((1..=MAX_ASK_BLOCKS).contains(&read.count) && !read.bytes.is_empty(), "{read:?}");
+        for read in content.reads(range, most) {
+            assert!((1..=most).contains(&read.count) && !read.bytes.is_empty(), "{read:?}");
             let length = read.chunk.range_len(read.first, read.count).expect("inside the chunk") as usize;
             let start = usize::from(read.first) * BLOCK_LEN as usize;
             out.extend_from_slice(&chunks[&read.chunk][start..start + length][read.bytes]);
@@ -156,7 +157,7 @@ mod tests {
         /// Against the files themselves.
         #[test]
         fn reads_give_the_bytes_of_any_range(
-            lengths in [0..400_000usize, 0..70_000usize, 0..40_000usize], shift in 0..6u32,
+            lengths in [0..400_000usize, 0..70_000usize, 0..40_000usize], shift in 0..6u32, most in 1..=16u16,
             picks in proptest::collection::vec((any::<u64>(), any::<u64>()), 1..6),
         ) {
             let (metainfo, files, chunks) = folder(lengths, 16_384 << shift);
@@ -167,9 +168,9 @@ mod tests {
                     let from = from % (data.len() as u64 + 1);
                     let to = from + to % (data.len() as u64 - from + 1);
                     let expected = &data[from as usize..to as usize];
-                    prop_assert!(fetch(content.clone(), from..to, &chunks) == expected, "{from}..{to}");
+                    prop_assert!(fetch(content.clone(), from..to, most, &chunks) == expected, "{from}..{to}");
                     // What is ahead is what comes: after each read, the chunks of all that follow.
-                    let mut reads = content.clone().reads(from..to);
+                    let mut reads = content.clone().reads(from..to, most);
                     while let Some(read) = reads.next() {
                         let mut later: Vec<ChunkId> = reads.clone().map(|read| read.chunk).collect();
                         later.dedup();
@@ -181,7 +182,7 @@ mod tests {
                 }
             }
             for (chunk, data) in &chunks {
-                prop_assert!(&fetch(Content::Chunk(*chunk), 0..data.len() as u64, &chunks) == data);
+                prop_assert!(&fetch(Content::Chunk(*chunk), 0..data.len() as u64, most, &chunks) == data);
             }
         }
     }

@@ -115,8 +115,8 @@ impl Peer {
     pub(super) fn add_workers(&mut self, info_hash: InfoHash, workers: Vec<WorkerUrl>) {
         if let Some(share) = self.shares.get_mut(&info_hash) {
             for url in workers {
-                if share.named.len() < MAX_NAMED {
-                    share.named.insert(url);
+                if share.named_workers.len() < MAX_NAMED {
+                    share.named_workers.insert(url);
                 }
             }
         }
@@ -234,7 +234,7 @@ impl Peer {
             return wanted;
         }
         for share in self.shares.values().filter(|share| share.needs_sources() || share.is_unsettled()) {
-            wanted.extend(share.named.iter().cloned());
+            wanted.extend(share.named_workers.iter().cloned());
             if share.ladder.is_on_http() {
                 wanted.extend(self.worker_url.iter().cloned());
                 wanted.extend(share.web_seeds.iter().cloned());

@@ -39,6 +39,7 @@ test('options that make no sense are refused by name', () => {
     [{ chunkSize: 5_000_000 }, /chunkSize must be a power of two/],
     [{ concurrentDownloads: 0 }, /concurrentDownloads must be at least 1/],
     [{ seedingTime: -1 }, /seedingTime must not be negative/],
+    [{ discoveryInterval: 999 }, /discoveryInterval must be at least 1000 milliseconds, got 999/],
     [{ uploadLimit: NaN }, /uploadLimit/],
   ] as Array<[KollatorOptions, RegExp]>) {
     assert.throws(() => new Kollator(options), words);
@@ -92,6 +93,16 @@ test('a download that is given up is paused', async () => {
   controller.abort();
   await assert.rejects(download, { code: 'aborted' });
   assert.deepEqual(asked, ['open', 'add', 'settled', 'abort', 'pause']);
+});
+
+test('whom to take a share from, and whom to give it to, can be said', async () => {
+  const met: unknown[] = [];
+  const { kollator, asked } = stage({ add: () => state('finding'), meet: (...args: unknown[]) => void met.push(args) });
+  const peer = 'b'.repeat(64);
+  await kollator.request('link', peer);
+  await kollator.send(HASH, peer);
+  assert.deepEqual(asked, ['open', 'add', 'meet', 'meet']);
+  assert.deepEqual(met, [[HASH, peer, 'request'], [HASH, peer, 'send']]);
 });
 
 test('a stream has the bytes that were asked for, and says why it has none', async () => {

@@ -11,11 +11,11 @@ import { Connections } from './rtc/connections.ts';
 import { type ReadPart, streamOf } from './stream.ts';
 import type {
   ChunkMap,
+  ConnectedSource,
   DownloadOptions,
   KollatorEvents,
   KollatorOptions,
   ShareState,
-  Source,
   Stats,
   StreamOptions,
   UploadItem,
@@ -192,10 +192,29 @@ export class Kollator {
     return this.#ask('chunkMap', [infoHash]);
   }
 
-  /** Workers and peers that are connected, and what each gave. */
-  async peers(): Promise<Source[]> {
+  /** Workers and peers that are connected, what each gave, and what each was given. */
+  async peers(): Promise<ConnectedSource[]> {
     await this.#open();
     return this.#ask('peers', []);
+  }
+
+  /**
+   * Makes a peer a source of a share now, whomever the front names: answers once it is connected, or if nothing of the
+   * share is missing. What it is asked for depends on what it has and how fast it is, as with every source. Begins to get
+   * the share if it is not here. A peer's id is in its own {@link getStats}.
+   */
+  async request(link: string, peerId: string, signal?: AbortSignal): Promise<void> {
+    const { infoHash } = await this.#add(link, undefined, signal);
+    await this.#ask('meet', [infoHash, peerId, 'request'], signal);
+  }
+
+  /**
+   * Connects to a peer so that it may take a share from here, or what is here of it: answers once it is connected. It
+   * takes what it lacks if it is getting the share; nothing is forced on it.
+   */
+  async send(infoHash: string, peerId: string, signal?: AbortSignal): Promise<void> {
+    await this.#open();
+    await this.#ask('meet', [infoHash, peerId, 'send'], signal);
   }
 
   /** Has the workers at these URLs asked over HTTP, too, for a share that is being downloaded. */
@@ -315,8 +334,11 @@ function checked(settings: Settings): Settings {
   for (const name of ['concurrentDownloads', 'concurrentUploads'] as const) {
     if (!Number.isInteger(settings[name]) || settings[name] < 1) throw new RangeError(`${name} must be at least 1, got ${settings[name]}`);
   }
-  for (const name of ['seedingTime', 'discoveryInterval', 'uploadLimit', 'downloadLimit'] as const) {
+  for (const name of ['seedingTime', 'uploadLimit', 'downloadLimit'] as const) {
     if (!(settings[name] >= 0)) throw new RangeError(`${name} must not be negative, got ${settings[name]}`);
+  }
+  if (!(settings.discoveryInterval >= 1000)) {
+    throw new RangeError(`discoveryInterval must be at least 1000 milliseconds, got ${settings.discoveryInterval}`);
   }
   return settings;
 }

@@ -21,6 +21,8 @@ export interface MachineConfig {
   maxSessions?: number;
   /** Most members of a swarm that are dialled for one download (8). */
   maxSwarmDials?: number;
+  /** How often the front is asked for more peers of what is being downloaded (30 s). */
+  discoveryInterval?: number;
   /** Most bytes that a download holds in memory or has asked for (24 MiB). */
   maxBuffered?: number;
   /** Most bytes a second to send, 0: no limit (0). */
@@ -78,7 +80,11 @@ export type Input =
   | { t: 'seek'; infoHash: string }
   /** Ask these workers over HTTP, too. */
   | { t: 'addWorkers'; infoHash: string; workers: string[] }
+  /** Connect to this peer for a share, whoever else is there. Answered by the event `met`. */
+  | { t: 'meet'; infoHash: string; peer: string }
   | { t: 'stop'; infoHash: string }
+  /** How often to ask the front for more peers of what is being downloaded. */
+  | { t: 'setDiscovery'; interval: number }
   /** Bytes a second, 0: no limit. */
   | { t: 'setLimits'; upload: number; download: number }
   /** Leave every swarm, close every connection. The machine does nothing any more after the outputs of this. */
@@ -133,6 +139,8 @@ export type MachineEvent =
     }
   | { kind: 'sourceUp'; source: string; sourceKind: SourceKind }
   | { kind: 'sourceDown'; source: string; reason: string }
+  /** A peer that was to be met is connected, or `error` says why not. */
+  | { kind: 'met'; infoHash: string; source: string; error: string | null }
   | { kind: 'blamed'; source: string; offence: string }
   /** So many bytes of the share the worker keeps for good. */
   | { kind: 'stored'; infoHash: string; bytes: number }
@@ -262,5 +270,7 @@ export interface Calls {
   progress: { takes: { infoHash: string }; ok: Progress | null };
   /** The connected sources of a download. */
   sources: { takes: { infoHash: string }; ok: SourceStatus[] };
+  /** Nodes with which there is a session; bytes since it began. */
+  connected: { takes: object; ok: Array<{ source: string; sourceKind: SourceKind; bytesSent: number }> };
   counters: { takes: object; ok: { connections: number; channels: number; bytesServed: number } };
 }

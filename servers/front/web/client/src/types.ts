@@ -18,7 +18,7 @@ export interface KollatorOptions {
   chunkSize?: number;
   /** How long to serve others after a share is complete (1 h); 0: not at all. */
   seedingTime?: number;
-  /** How often to look for more peers of a share (30 s). */
+  /** How often to look for more peers of a share that is not complete (30 s); at least 1 s. */
   discoveryInterval?: number;
   /** Where to keep shares (`auto`). */
   storage?: StorageKind | 'auto';
@@ -71,6 +71,12 @@ export interface Source {
   speed: number;
   /** What it did wrong, if it was cut off for it. */
   offence?: string;
+}
+
+/** Whoever is connected, whatever for, with what it gave to all shares together. */
+export interface ConnectedSource extends Source {
+  /** Bytes of shares given to it since it was connected. */
+  sent: number;
 }
 
 /** A file of a share. */

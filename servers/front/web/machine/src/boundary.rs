@@ -171,6 +171,11 @@ impl Running {
                 let workers = workers.into_iter().map(|url| url.0).collect();
                 PeerInput::Command(Command::AddWorkers { info_hash, workers })
             }
+            Input::Meet { info_hash, peer } => PeerInput::Command(Command::Meet { info_hash, peer }),
+            Input::SetDiscovery { interval } => {
+                let interval = Duration::from_millis(interval.into());
+                PeerInput::Command(Command::SetDiscovery { interval })
+            }
             Input::Stop { info_hash } => PeerInput::Command(Command::Stop { info_hash }),
             Input::SetLimits { upload, download } => PeerInput::Command(Command::SetLimits { upload, download }),
             Input::Shutdown {} => PeerInput::Command(Command::Shutdown),

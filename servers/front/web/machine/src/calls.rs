@@ -11,7 +11,7 @@ use kollator_core::seal::SEALED_NAME;
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::digests;
-use crate::outputs::{Info, ProgressInfo, SourceInfo, write};
+use crate::outputs::{Info, ProgressInfo, SessionInfo, SourceInfo, write};
 use crate::sealing;
 
 /// What `call` takes before the payload. The crate's documentation says what each is.
@@ -75,6 +75,7 @@ enum Call {
     Sources {
         info_hash: InfoHash,
     },
+    Connected {},
     Counters {},
 }
 
@@ -184,6 +185,7 @@ fn carry_out(out: &mut Vec<u8>, peer: Option<&Peer>, call: Call, payload: Bytes)
             | Call::SealLayout { .. }
             | Call::Progress { .. }
             | Call::Sources { .. }
+            | Call::Connected {}
             | Call::Counters {}
     );
     if !takes_payload && !payload.is_empty() {
@@ -262,6 +264,10 @@ fn carry_out(out: &mut Vec<u8>, peer: Option<&Peer>, call: Call, payload: Bytes)
         Call::Sources { info_hash } => {
             let sources = running()?.sources(info_hash);
             write(out, &Answer::Ok(sources.iter().map(SourceInfo::of).collect::<Vec<_>>()), &[]);
+        }
+        Call::Connected {} => {
+            let sessions = running()?.connected();
+            write(out, &Answer::Ok(sessions.iter().map(SessionInfo::of).collect::<Vec<_>>()), &[]);
         }
         Call::Counters {} => {
             let peer = running()?;

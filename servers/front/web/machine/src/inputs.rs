@@ -28,6 +28,8 @@ pub(crate) struct Config {
     patience: Option<u32>,
     max_sessions: Option<u32>,
     max_swarm_dials: Option<u32>,
+    /// Milliseconds.
+    discovery_interval: Option<u32>,
     max_buffered: Option<u64>,
     /// Bytes a second; 0: no limit.
     #[serde(default)]
@@ -64,6 +66,9 @@ impl Config {
         if let Some(most) = self.max_swarm_dials {
             config.max_swarm_dials = most as usize;
         }
+        if let Some(interval) = self.discovery_interval {
+            config.discovery = Duration::from_millis(interval.into());
+        }
         if let Some(most) = self.max_buffered {
             config.max_buffered = most;
         }
@@ -82,7 +87,9 @@ pub(crate) enum Input {
     Share { upload: bool },
     Seek { info_hash: InfoHash, file: Option<u32>, offset: Option<u64> },
     AddWorkers { info_hash: InfoHash, workers: Vec<Url> },
+    Meet { info_hash: InfoHash, peer: PeerId },
     Stop { info_hash: InfoHash },
+    SetDiscovery { interval: u32 },
     SetLimits { upload: u64, download: u64 },
     Shutdown {},
     LinkUp {},

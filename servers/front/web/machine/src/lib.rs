@@ -32,7 +32,7 @@
 //!
 //! `{"id", "seed", "fronts"}`: the peer's id, a random 64-bit number in decimal digits, and how many fronts there are to
 //! connect to. Optional: `http` (`"helping"`, `"only"`, `"never"`), `patience` (milliseconds), `maxSessions`,
-//! `maxSwarmDials`, `maxBuffered` (bytes), `uploadLimit`, `downloadLimit` (bytes a second; 0: none), as `kollator_core::node::peer::PeerConfig` has them.
+//! `maxSwarmDials`, `discoveryInterval` (milliseconds), `maxBuffered` (bytes), `uploadLimit`, `downloadLimit` (bytes a second; 0: none), as `kollator_core::node::peer::PeerConfig` has them.
 //!
 //! # Inputs
 //!
@@ -43,7 +43,9 @@
 //! | `share` | `upload` | the `.ko` |
 //! | `seek` | `infoHash`, `file` and `offset`: what the user waits for comes first; without them, nothing does | |
 //! | `addWorkers` | `infoHash`, `workers` (URLs) | |
+//! | `meet` | `infoHash`, `peer`: connect to it for this share | |
 //! | `stop` | `infoHash` | |
+//! | `setDiscovery` | `interval` (milliseconds): how often to ask the front for more peers | |
 //! | `setLimits` | `upload`, `download` (bytes a second; 0: none) | |
 //! | `shutdown` | | |
 //! | `linkUp` | | |
@@ -91,14 +93,14 @@
 //! | `event` | `event` | of `metainfo`: the `.ko` |
 //!
 //! `event.kind` is `online` (`worker`), `offline` (`reason`), `metainfo` (the fields of `diskPrepare`), `frontComplained`
-//! (`message`), `gained` (`infoHash`, `places`, `length`, `source`, `sourceKind`: `null` if it was on disk), `sourceUp` (`source`, `sourceKind`), `sourceDown` (`source`, `reason`), `blamed` (`source`, `offence`),
+//! (`message`), `gained` (`infoHash`, `places`, `length`, `source`, `sourceKind`: `null` if it was on disk), `sourceUp` (`source`, `sourceKind`), `sourceDown` (`source`, `reason`), `met` (`infoHash`, `source`, `error`: `null` if it is connected), `blamed` (`source`, `offence`),
 //! `stored` (`infoHash`, `bytes`), `safe` (`infoHash`, `http`), `completed` (`infoHash`, `totals`) or `failed` (`infoHash`,
 //! `reason`). `totals` is `{bytesTotal, from: {disk, worker, peer, http}}`.
 //!
 //! # Calls
 //!
 //! The answer's header is `{"ok": …}`, or `{"error": {"code", "message"}}` with a code that the library's users know. Only
-//! `progress`, `sources` and `counters` need a machine that was started. Keys are text: 43 characters of base64url.
+//! `progress`, `sources`, `connected` and `counters` need a machine that was started. Keys are text: 43 characters of base64url.
 //!
 //! | `t` | fields | payload | `ok` | payload of the answer |
 //! |---|---|---|---|---|
@@ -117,6 +119,7 @@
 //! | `unwrapKey` | `wrapped` | a person's secret | `{key}` | |
 //! | `progress` | `infoHash` | | `totals` and `bytesDone`, `sources`; `null` if there is none | |
 //! | `sources` | `infoHash` | | `[{source, sourceKind, bytes, rate, inFlight, failures, stalled, paused}]`: those of a download | |
+//! | `connected` | | | `[{source, sourceKind, bytesSent}]`: nodes with which there is a session | |
 //! | `counters` | | | `{connections, channels, bytesServed}` | |
 //!
 //! A file of a sealed share is `{path, length, sealedPath, sealedLength}`, and from `sealLayout`, which puts them into the

@@ -5,7 +5,9 @@ use kollator_core::id::InfoHash;
 use kollator_core::merkle::BLOCK_LEN;
 use kollator_core::metainfo::Metainfo;
 use kollator_core::node::io::{DiskCommand, LinkCommand, Place};
-use kollator_core::node::peer::{PeerEvent, PeerOutput, Progress, SourceKind, SourceStatus, Totals, WebCommand};
+use kollator_core::node::peer::{
+    PeerEvent, PeerOutput, Progress, SessionStatus, SourceKind, SourceStatus, Totals, WebCommand,
+};
 use kollator_core::rtc::RtcCommand;
 use kollator_core::wire::signal::IceServer;
 use serde::Serialize;
@@ -119,6 +121,11 @@ pub(crate) enum Event<'a> {
         source: String,
         reason: &'a str,
     },
+    Met {
+        info_hash: InfoHash,
+        source: String,
+        error: Option<&'a str>,
+    },
     Blamed {
         source: String,
         offence: &'a str,
@@ -214,6 +221,22 @@ impl SourceInfo {
             stalled: stats.stalled,
             paused: stats.paused,
         }
+    }
+}
+
+/// How a node stands with which there is a session.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionInfo {
+    source: String,
+    source_kind: &'static str,
+    bytes_sent: u64,
+}
+
+impl SessionInfo {
+    pub(crate) fn of(status: &SessionStatus) -> Self {
+        let SessionStatus { peer, kind, bytes_sent } = status;
+        Self { source: peer.to_string(), source_kind: kind_name(*kind), bytes_sent: *bytes_sent }
     }
 }
 
@@ -322,6 +345,11 @@ fn write_event(out: &mut Vec<u8>, event: &PeerEvent) {
             Event::SourceUp { source: source.to_string(), source_kind: kind_name(*kind) }
         }
         PeerEvent::SourceDown { source, reason } => Event::SourceDown { source: source.to_string(), reason },
+        PeerEvent::Met { info_hash, peer, result } => Event::Met {
+            info_hash: *info_hash,
+            source: peer.to_string(),
+            error: result.as_ref().err().map(String::as_str),
+        },
         PeerEvent::Blamed { source, offence } => Event::Blamed { source: source.to_string(), offence },
         PeerEvent::Stored { info_hash, bytes } => Event::Stored { info_hash: *info_hash, bytes: *bytes },
         PeerEvent::Safe { info_hash, http } => Event::Safe { info_hash: *info_hash, http: http.as_deref() },

@@ -45,7 +45,7 @@ impl Tab {
     fn new(digit: char) -> Self {
         let id = digit.to_string().repeat(64);
         let mut boundary = Boundary::default();
-        let config = json!({"id": id, "seed": "7", "fronts": 1, "http": "never"});
+        let config = json!({"id": id, "seed": "7", "fronts": 1, "http": "never", "discoveryInterval": 5000});
         boundary.start(config.to_string().as_bytes()).expect("these are settings");
         Self { boundary, id, disk: Vec::new(), wires: BTreeMap::new(), events: Vec::new() }
     }
@@ -60,13 +60,16 @@ struct World {
     tabs: [Tab; 2],
     queue: VecDeque<(usize, Value, Bytes)>,
     swarm: BTreeSet<usize>,
+    /// Whether the front names nobody.
+    is_secretive: bool,
     now: f64,
 }
 
 impl World {
     fn new() -> Self {
         let tabs = [Tab::new('a'), Tab::new('b')];
-        let mut world = Self { tabs, queue: VecDeque::new(), swarm: BTreeSet::new(), now: 0.0 };
+        let (queue, swarm) = Default::default();
+        let mut world = Self { tabs, queue, swarm, is_secretive: false, now: 0.0 };
         world.collect(0);
         world.collect(1);
         world
@@ -180,8 +183,8 @@ impl World {
             "ping" => (who, json!({"type": "pong"})),
             "announce" => {
                 self.swarm.insert(who);
-                let peers: Vec<&str> =
-                    self.swarm.contains(&other).then_some(&*self.tabs[other].id).into_iter().collect();
+                let is_named = self.swarm.contains(&other) && !self.is_secretive;
+                let peers: Vec<&str> = is_named.then_some(&*self.tabs[other].id).into_iter().collect();
                 (who, json!({"type": "peers", "info_hash": message["info_hash"], "peers": peers}))
             }
             "signal" => {
@@ -213,8 +216,10 @@ fn plausible() -> impl Strategy<Value = (Value, Vec<u8>)> {
         "download",
         "share",
         "addWorkers",
+        "meet",
         "stop",
         "seek",
+        "setDiscovery",
         "setLimits",
         "shutdown",
         "linkUp",
@@ -259,7 +264,9 @@ fn plausible() -> impl Strategy<Value = (Value, Vec<u8>)> {
                 "download" => json!({"infoHash": info_hash, "sequential": flag}),
                 "share" => json!({"upload": flag}),
                 "addWorkers" => json!({"infoHash": info_hash, "workers": ["http://w.example"]}),
+                "meet" => json!({"infoHash": info_hash, "peer": if flag { "a" } else { "c" }.repeat(64)}),
                 "stop" => json!({"infoHash": info_hash}),
+                "setDiscovery" => json!({"interval": one}),
                 "setLimits" => json!({"upload": one, "download": two}),
                 "seek" if flag => json!({"infoHash": info_hash, "file": one % 3, "offset": two}),
                 "seek" => json!({"infoHash": info_hash}),
@@ -304,6 +311,7 @@ fn question() -> impl Strategy<Value = (Value, Vec<u8>)> {
         "leaves",
         "progress",
         "sources",
+        "connected",
         "counters",
         "sealLayout",
         "openMetainfo",
@@ -342,15 +350,28 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_share_goes_from_one_machine_to_another(length in 1usize..20 * BLOCK, log in 0u32..4, byte in any::<u8>()) {
+    fn a_share_goes_from_one_machine_to_another(
+        length in 1usize..20 * BLOCK, log in 0u32..4, byte in any::<u8>(), meets in any::<bool>(),
+    ) {
         let data: Vec<u8> = (0..length).map(|i| (i / 3 % 251) as u8 ^ byte).collect();
         let (ko, info_hash) = share(&data, (BLOCK as u32) << log);
         let mut world = World::new();
         world.tabs[0].disk = data.clone();
+        world.is_secretive = meets;
         world.tell(0, &json!({"t": "share", "upload": false}), &ko);
         world.tell(1, &json!({"t": "download", "infoHash": info_hash, "sequential": byte % 2 == 0}), &[]);
+        let giver = world.tabs[0].id.clone();
+        if meets {
+            world.tell(1, &json!({"t": "meet", "infoHash": info_hash, "peer": giver}), &[]);
+        }
         world.run();
         prop_assert!(world.tabs[1].has("completed"), "{:?}", world.tabs[1].events);
+        let met = json!({"kind": "met", "infoHash": info_hash, "source": giver, "error": null});
+        prop_assert_eq!(world.tabs[1].events.contains(&met), meets);
+        let (ask, cut) = input(&json!({"t": "connected"}), &[]);
+        let (answer, _) = output(world.tabs[0].boundary.call(&ask, cut));
+        let taker = json!([{"source": world.tabs[1].id, "sourceKind": "peer", "bytesSent": length}]);
+        prop_assert_eq!(&answer["ok"], &taker);
         prop_assert_eq!(&world.tabs[1].disk, &data);
         let (ask, cut) = input(&json!({"t": "progress", "infoHash": info_hash}), &[]);
         let (answer, _) = output(world.tabs[1].boundary.call(&ask, cut));

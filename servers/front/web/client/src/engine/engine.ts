@@ -10,11 +10,12 @@ import { checkPublicKey, publicKeyOf, unwrapKey } from '../person.ts';
 import type { Asked } from '../rpc.ts';
 import type { RtcCommand, RtcEvent } from '../rtc/messages.ts';
 import { openStorage, type Storage } from '../storage/index.ts';
-import type { ChunkMap, ShareState, Source, Stats, UploadItem, UploadOptions } from '../types.ts';
+import type { ChunkMap, ConnectedSource, ShareState, Stats, UploadItem, UploadOptions } from '../types.ts';
 import type { Kept } from './active.ts';
 import { Announcer } from './announcer.ts';
 import type { ShareSettings } from './lifecycle.ts';
 import { shareLink } from './link-of.ts';
+import { Meetings } from './meetings.ts';
 import { Network } from './network.ts';
 import { prepareUpload } from './prepare-upload.ts';
 import type { FromEngine, Part, Settings } from './protocol.ts';
@@ -44,6 +45,7 @@ export class Engine {
   readonly #announcer: Announcer;
   readonly #reader: Reader;
   readonly #watchers = new Watchers();
+  readonly #meetings = new Meetings();
   /** Reading and hashing keeps every core busy: one share at a time. */
   readonly #preparing = new Turns(1);
   #settings: Settings;
@@ -112,13 +114,14 @@ export class Engine {
     if (this.#network) return;
     const machine = await Machine.load(this.#module);
     if (this.#network) return;
-    const { fronts, relayOnly, uploadLimit, downloadLimit } = this.#settings;
+    const { fronts, relayOnly, uploadLimit, downloadLimit, discoveryInterval } = this.#settings;
     const config: MachineConfig = {
       id: this.#peerId,
       seed: BigInt.asUintN(64, BigInt(`0x${randomHex(8)}`)).toString(),
       fronts: fronts.length,
       // A request over HTTP would tell a worker this machine's address.
       http: relayOnly ? 'never' : 'helping',
+      discoveryInterval: wholeMilliseconds(discoveryInterval),
       uploadLimit,
       downloadLimit,
     };
@@ -136,6 +139,7 @@ export class Engine {
         hear: (event, payload) => {
           if (event.kind === 'online') [this.#isOnline, this.#worker, this.#offline] = [true, event.worker ?? undefined, undefined];
           if (event.kind === 'offline') [this.#isOnline, this.#offline] = [false, event.reason];
+          if (event.kind === 'met') return this.#meetings.hear(event.infoHash, event.source, event.error);
           this.#shares.hear(event, payload, performance.now());
           if (event.kind === 'online' || event.kind === 'offline' || event.kind.startsWith('source')) this.#tellNetworkSoon();
         },
@@ -148,10 +152,12 @@ export class Engine {
   async disconnect(): Promise<void> {
     const network = this.#network;
     if (!network) return;
+    this.#meetings.leave();
     await this.#shares.rest();
     this.#network = undefined;
     [this.#isOnline, this.#worker, this.#offline] = [false, undefined, undefined];
     await network.end();
+    for (const share of this.#shares.all()) share.news.tell();
     for (const share of this.#shares.all()) this.#announcer.changed(share.infoHash, share.phase);
     this.#tellNetworkSoon();
   }
@@ -160,6 +166,7 @@ export class Engine {
     this.#settings = settings;
     this.#shares.setSettings(shareSettings(settings));
     this.#network?.setRelayOnly(settings.relayOnly);
+    this.#network?.input({ t: 'setDiscovery', interval: wholeMilliseconds(settings.discoveryInterval) });
     this.#network?.input({ t: 'setLimits', upload: settings.uploadLimit, download: settings.downloadLimit });
   }
 
@@ -257,15 +264,38 @@ export class Engine {
     return pieces?.map() ?? { pieces: new Uint8Array(), filled: new Uint8Array() };
   }
 
-  /** Nodes and servers that are connected, with what they gave to all shares together. */
-  peers(): Source[] {
+  /** Nodes and servers that are connected, with what they gave to all shares together, and were given. */
+  peers(): ConnectedSource[] {
     const now = performance.now();
+    const sessions = this.#network ? this.#machine.call({ t: 'connected' }).ok : [];
+    const sent = new Map(sessions.map(({ source, bytesSent }) => [source, bytesSent]));
     const given = this.#shares.all().flatMap((share) => share.sources.list(this.#shares.connected, now));
     return [...this.#shares.connected.entries()].map(([name, kind], at) => {
       const of = given.filter((source) => source.name === name);
       const sum = (field: 'bytes' | 'speed'): number => of.reduce((total, source) => total + source[field], 0);
-      return { index: at + 2, name, kind, connected: true, bytes: sum('bytes'), speed: sum('speed') };
+      return { index: at + 2, name, kind, connected: true, bytes: sum('bytes'), speed: sum('speed'), sent: sent.get(name) ?? 0 };
     });
+  }
+
+  /** Connects to a peer for a share: to take it from there, or to let it be taken. */
+  async meet({ signal }: Asked, infoHash: string, peer: string, purpose: 'request' | 'send'): Promise<void> {
+    if (!/^[0-9a-f]{64}$/.test(peer)) throw new KollatorError('refused', 'A peer id is 64 lower-case hexadecimal digits.');
+    for (;;) {
+      const share = this.#need(infoHash);
+      if (!this.#network) throw new KollatorError('offline', 'Call connect first.');
+      const isWhole = share.phase === 'safe' || share.phase === 'complete';
+      if (isWhole && purpose === 'request') return;
+      if (this.#machine.call({ t: 'progress', infoHash }).ok) break;
+      if (isWhole) throw new KollatorError('refused', 'Nobody may take this share from here any more.');
+      if (share.phase === 'failed') throw new KollatorError(share.error?.code ?? 'broken', share.error?.message ?? 'It failed.');
+      if (share.phase === 'paused') throw new KollatorError('refused', 'This share is paused.');
+      if (share.phase === 'elsewhere') throw new KollatorError('refused', 'Another tab of this browser works on this share.');
+      // It waits for its turn, or for its store.
+      await share.news.next(signal);
+    }
+    const met = this.#meetings.met(infoHash, peer, signal);
+    this.#network.input({ t: 'meet', infoHash, peer });
+    return met;
   }
 
   /** Has these workers asked over HTTP, too, for a share that is being downloaded. */
@@ -361,8 +391,13 @@ function preparing(items: UploadItem[], { name, encrypt = true, to }: UploadChoi
   return share.state(new Connected(), performance.now());
 }
 
-function shareSettings({ concurrentDownloads, concurrentUploads, seedingTime, discoveryInterval }: Settings): ShareSettings {
-  return { concurrentDownloads, concurrentUploads, seedingTime, discoveryInterval };
+function shareSettings({ concurrentDownloads, concurrentUploads, seedingTime }: Settings): ShareSettings {
+  return { concurrentDownloads, concurrentUploads, seedingTime };
+}
+
+/** A time as the machine takes it. */
+function wholeMilliseconds(time: number): number {
+  return Math.min(Math.round(time), 2 ** 32 - 1);
 }
 
 function randomHex(bytes: number): string {

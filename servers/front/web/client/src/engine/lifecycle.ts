@@ -31,11 +31,12 @@ export interface ShareSettings {
   concurrentDownloads: number;
   concurrentUploads: number;
   seedingTime: number;
-  discoveryInterval: number;
 }
 
 /** Pause before a share that workers do not take is offered again. */
 const OFFER_AGAIN = 5000;
+/** Pause before a download that nobody fed is begun again: what is here of it is read again then. */
+const FETCH_AGAIN = 30_000;
 /** How often the record of a share that is moving is kept. */
 const KEEP_EVERY = 2000;
 
@@ -167,7 +168,7 @@ export class Lifecycle {
     // What went well before may go well again: nothing is lost by waiting.
     share.error = { code: this.isOnline ? 'not-found' : 'offline', message: reason };
     share.isOffered = false;
-    active.later(isUpload ? OFFER_AGAIN : this.#settings.discoveryInterval, () => {
+    active.later(isUpload ? OFFER_AGAIN : FETCH_AGAIN, () => {
       const { error } = share;
       this.begin(active);
       // The user goes on being told, until there is news.
@@ -209,7 +210,9 @@ export class Lifecycle {
     const { infoHash, ko, sequential = false } = active.record;
     // Opened before the machine asks for it, so that a share that another tab has never gets under way.
     if (ko && !(await this.#open(active, signal))) return;
-    if (!signal.aborted) this.#ports.input({ t: 'download', infoHash, sequential }, ko);
+    if (signal.aborted) return;
+    this.#ports.input({ t: 'download', infoHash, sequential }, ko);
+    this.#ports.changed(active.share);
   }
 
   /** The store of a share. If it cannot be opened, what that means for the share is seen to. */

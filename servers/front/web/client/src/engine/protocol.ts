@@ -2,7 +2,7 @@
 
 import type { Answer, Question } from '../rpc.ts';
 import type { RtcCommand, RtcEvent } from '../rtc/messages.ts';
-import type { ChunkMap, KollatorOptions, ShareState, Source, Stats, UploadItem, UploadOptions } from '../types.ts';
+import type { ChunkMap, ConnectedSource, KollatorOptions, ShareState, Stats, UploadItem, UploadOptions } from '../types.ts';
 
 /** Options with nothing left out. */
 export type Settings = Required<KollatorOptions>;
@@ -52,6 +52,8 @@ export interface EngineMethods {
   publicKey(): string;
   stats(): Stats;
   chunkMap(infoHash: string): ChunkMap;
-  peers(): Source[];
+  peers(): ConnectedSource[];
+  /** Connects to a peer for a share. Answers once it is connected, or there is no use for it any more. */
+  meet(infoHash: string, peer: string, purpose: 'request' | 'send'): void;
   addWorkers(infoHash: string, workers: string[]): void;
 }

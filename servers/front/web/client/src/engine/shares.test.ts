@@ -13,7 +13,7 @@ import { settle } from './testing.ts';
 
 const KO = new Uint8Array([1, 2, 3]);
 const BYTES = 3 * BLOCK + 5;
-const SETTINGS: ShareSettings = { concurrentDownloads: 2, concurrentUploads: 1, seedingTime: 3600_000, discoveryInterval: 30_000 };
+const SETTINGS: ShareSettings = { concurrentDownloads: 2, concurrentUploads: 1, seedingTime: 3600_000 };
 
 function hash(digit: string): string {
   return digit.repeat(64);

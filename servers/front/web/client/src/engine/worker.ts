@@ -50,6 +50,7 @@ const methods: Answers = {
   stats: () => running().stats(),
   chunkMap: (_asked, infoHash) => running().chunkMap(infoHash),
   peers: () => running().peers(),
+  meet: (asked, infoHash, peer, purpose) => running().meet(asked, infoHash, peer, purpose),
   addWorkers: (_asked, infoHash, workers) => running().addWorkers(infoHash, workers),
 };
 
