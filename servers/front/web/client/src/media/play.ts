@@ -6,7 +6,9 @@
  */
 
 import { KollatorError } from '../errors.ts';
-import { Media, type MediaBytes, type MediaTrack, type Segment } from './segments.ts';
+import { RemoteMedia, type RemoteTrack } from './remote.ts';
+import type { MediaBytes, Segment } from './segments.ts';
+import { told, unplayable } from './unplayable.ts';
 import { AHEAD, BEHIND, droppable, isInReach, nextStep, overHole, type Reach } from './window.ts';
 
 /** What the loop may have been waiting for. */
@@ -23,16 +25,16 @@ const LEAST_AHEAD = 1;
  * cannot play it, or what reading it failed at.
  */
 export async function play(element: HTMLMediaElement, bytes: MediaBytes, signal: AbortSignal): Promise<void> {
-  if (typeof MediaSource === 'undefined') throw new KollatorError('unplayable', 'This browser can only play files once they are saved.');
+  if (typeof MediaSource === 'undefined') throw unplayable('This browser can only play files once they are saved.');
   const source = new MediaSource();
   const url = URL.createObjectURL(source);
-  let media: Media | undefined;
+  let media: RemoteMedia | undefined;
   try {
-    media = await Media.open(bytes, (type) => MediaSource.isTypeSupported(type), signal);
+    media = await RemoteMedia.open(bytes, (type) => MediaSource.isTypeSupported(type), signal);
     await opened(source, element, url, signal);
     await new Player(element, source, media, signal).run();
   } catch (error) {
-    if (!signal.aborted) throw inPlainWords(error);
+    if (!signal.aborted) throw told(error);
   } finally {
     media?.close();
     URL.revokeObjectURL(url);
@@ -44,7 +46,7 @@ export async function play(element: HTMLMediaElement, bytes: MediaBytes, signal:
 class Player {
   #element: HTMLMediaElement;
   #source: MediaSource;
-  #media: Media;
+  #media: RemoteMedia;
   #signal: AbortSignal;
   #feeds: Feed[];
   /** What the feeding last began anew for. */
@@ -52,7 +54,7 @@ class Player {
   #ahead = AHEAD;
   #wake: () => void = () => undefined;
 
-  constructor(element: HTMLMediaElement, source: MediaSource, media: Media, signal: AbortSignal) {
+  constructor(element: HTMLMediaElement, source: MediaSource, media: RemoteMedia, signal: AbortSignal) {
     this.#element = element;
     this.#source = source;
     this.#media = media;
@@ -81,7 +83,7 @@ class Player {
 
   async #step(): Promise<void> {
     const { error, currentTime: time } = this.#element;
-    if (error) throw new KollatorError('unplayable', `It cannot be decoded: ${error.message || `error ${error.code}`}.`);
+    if (error) throw unplayable(`It cannot be decoded: ${error.message || `error ${error.code}`}.`);
     for (const feed of this.#feeds) {
       await feed.drop(time, BEHIND);
       const on = overHole(time, feed, feed.ranges());
@@ -103,7 +105,7 @@ class Player {
     try {
       for (const feed of this.#feeds) await feed.restart(this.#source, this.#goal);
     } catch (error) {
-      this.#unlessMoved(error);
+      throwUnlessGivenUp(error);
     }
   }
 
@@ -112,23 +114,17 @@ class Player {
     try {
       segment = await feed.next();
     } catch (error) {
-      return this.#unlessMoved(error);
+      return throwUnlessGivenUp(error);
     }
     while (segment && !(await feed.append(segment))) {
       // The browser is full.
       const time = this.#element.currentTime;
       this.#ahead = Math.max(LEAST_AHEAD, (feed.until - time) * SHRINK);
       if (await feed.drop(time, 0)) continue;
-      if (feed.until < time + LEAST_AHEAD) throw new KollatorError('unplayable', 'This browser has no room for it. It can be played once it is saved.');
+      if (feed.until < time + LEAST_AHEAD) throw unplayable('This browser has no room for it. It can be played once it is saved.');
       await this.#changed();
       if (this.#signal.aborted || !isInReach(this.#element.currentTime, this.#goal, this.#feeds)) return;
     }
-  }
-
-  /** An error, unless it only says that another place is wanted. */
-  #unlessMoved(error: unknown): void {
-    const hasMoved = this.#signal.aborted || !isInReach(this.#element.currentTime, this.#goal, this.#feeds);
-    if (!hasMoved || error instanceof KollatorError) throw error;
   }
 
   #changed(): Promise<void> {
@@ -141,12 +137,12 @@ class Feed implements Reach {
   from = 0;
   until = 0;
   ended = false;
-  #track: MediaTrack;
+  #track: RemoteTrack;
   #buffer: SourceBuffer;
   #starts: number[] = [];
   #hasHeader = false;
 
-  constructor(track: MediaTrack, buffer: SourceBuffer) {
+  constructor(track: RemoteTrack, buffer: SourceBuffer) {
     this.#track = track;
     this.#buffer = buffer;
   }
@@ -211,7 +207,7 @@ class Feed implements Reach {
         done.abort();
         settle();
       };
-      const refused = new KollatorError('unplayable', 'This browser cannot decode it. It can be played by another program once it is saved.');
+      const refused = unplayable('This browser cannot decode it. It can be played by another program once it is saved.');
       this.#buffer.addEventListener('error', end(() => reject(refused)), { signal: done.signal });
       this.#buffer.addEventListener('updateend', end(resolve), { signal: done.signal });
       try {
@@ -233,8 +229,6 @@ function opened(source: MediaSource, element: HTMLMediaElement, url: string, sig
   });
 }
 
-/** What went wrong, for the user: what is no error of ours was thrown by whoever could not make sense of the file. */
-function inPlainWords(error: unknown): KollatorError {
-  if (error instanceof KollatorError) return error;
-  return new KollatorError('unplayable', 'It is damaged, or of a kind that can only be played once it is saved.', { cause: error });
+function throwUnlessGivenUp(error: unknown): void {
+  if (!(error instanceof KollatorError && error.code === 'aborted')) throw error;
 }

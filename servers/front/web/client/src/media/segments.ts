@@ -3,7 +3,7 @@
  * are in, reading only where they are, and packs them anew, one picture group or a few seconds of sound at a time, as
  * the fragmented MP4 or WebM that browsers take. It decodes nothing, and keeps nothing of a segment that it gave out.
  *
- * Only the player imports this, and the page imports that when it is needed: it brings a large library with it.
+ * Only a worker of its own imports this: the library that it brings with it is large, and what it reads is not trusted.
  */
 
 import {
@@ -28,9 +28,9 @@ import {
   WEBM,
   WebMOutputFormat,
 } from 'mediabunny';
-import { KollatorError } from '../errors.ts';
 import { type ReadPart, streamOf } from '../stream.ts';
 import { inWords } from '../words.ts';
+import { unplayable } from './unplayable.ts';
 
 /** A file's bytes, wherever they are. */
 export interface MediaBytes {
@@ -68,7 +68,7 @@ const CONTAINERS: Record<string, Container[]> = {
 };
 /** Seconds of sound in a segment. */
 const SOUND = 2;
-/** Most bytes of one picture group: it is held in memory before it is handed on. */
+/** Most bytes of what has to be read at a time, such as a group of pictures: they are held in memory. */
 const MOST = 64 << 20;
 /** Most bytes that were read and may be wanted again. */
 const CACHE = 8 << 20;
@@ -89,14 +89,17 @@ export class Media {
   }
 
   /**
-   * Reads what kind of file it is. `plays` says whether source buffers take a type. Fails with a {@link KollatorError}
-   * `unplayable` if they take none that this file can be packed as. `signal` ends all reading for good.
+   * Reads what kind of file it is. `plays` says whether source buffers take a type. Fails with `unplayable`
+   * if they take none that this file can be packed as. `signal` ends all reading for good.
    */
-  static async open(bytes: MediaBytes, plays: (type: string) => boolean, signal: AbortSignal): Promise<Media> {
+  static async open(bytes: MediaBytes, plays: (type: string) => Promise<boolean> | boolean, signal: AbortSignal): Promise<Media> {
     const reads = new Reads(signal);
     const source = new CustomSource({
       getSize: () => bytes.length,
-      read: (start, end) => streamOf(bytes.read, start, end, reads.signal),
+      read: (start, end) => {
+        if (end - start > MOST) throw tooLarge();
+        return streamOf(bytes.read, start, end, reads.signal);
+      },
       maxCacheSize: CACHE,
       // Frames are small: without this each would be a reading of its own.
       prefetchProfile: 'fileSystem',
@@ -149,12 +152,12 @@ export class MediaTrack {
     this.type = type;
   }
 
-  static async open(track: Track, begins: number, plays: (type: string) => boolean): Promise<MediaTrack> {
+  static async open(track: Track, begins: number, plays: (type: string) => Promise<boolean> | boolean): Promise<MediaTrack> {
     const codec = await track.getCodec();
     const name = await track.getCodecParameterString();
     for (const container of CONTAINERS[codec ?? ''] ?? []) {
       const type = container === 'mpeg' ? 'audio/mpeg' : `${track.type}/${container}; codecs="${name}"`;
-      if (plays(type)) return new MediaTrack(track, begins, container, type);
+      if (await plays(type)) return new MediaTrack(track, begins, container, type);
     }
     const what = track.isVideoTrack() ? 'Its pictures' : 'Its sound';
     throw unplayable(`${what} (${name ?? codec ?? 'of an unknown kind'}) cannot be played in this browser.`);
@@ -179,7 +182,7 @@ export class MediaTrack {
     while (packet && !this.#ends(first, packet)) {
       packets.push(packet);
       size += packet.byteLength;
-      if (size > MOST) throw unplayable(`It has to be read ${inWords(MOST)} at a time and more. It can be played once it is saved.`);
+      if (size > MOST) throw tooLarge();
       packet = await this.#sink.getNextPacket(packet);
     }
     this.#next = packet;
@@ -279,6 +282,6 @@ function joined(parts: Uint8Array[]): Bytes {
   return all;
 }
 
-function unplayable(message: string): KollatorError {
-  return new KollatorError('unplayable', message);
+function tooLarge(): Error {
+  return unplayable(`It has to be read more than ${inWords(MOST)} at a time. It can be played once it is saved.`);
 }

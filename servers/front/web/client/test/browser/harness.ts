@@ -15,9 +15,8 @@ import puppeteer, { type Browser as Puppeteer, type CDPSession } from 'puppeteer
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
-/** The one package that the library needs, under the name that it knows it by. */
+/** The one package that the library imports, by a name that only bundlers understand. */
 const MEDIABUNNY = join(dirname(fileURLToPath(import.meta.resolve('mediabunny'))), '../../bundles/mediabunny.mjs');
-const IMPORTS = '{"imports":{"mediabunny":"/mediabunny.js"}}';
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync'];
 
 /** A page of the tests' origin. */
@@ -69,12 +68,12 @@ export async function serve(others: Record<string, Buffer> = {}): Promise<{ url:
 }
 
 async function answer(path: string, others: Record<string, Buffer>): Promise<[string, string | Buffer]> {
-  if (path === '/') return ['text/html', `<!doctype html><meta charset="utf-8"><title>Tests</title><script type="importmap">${IMPORTS}</script>`];
+  if (path === '/') return ['text/html', '<!doctype html><meta charset="utf-8"><title>Tests</title>'];
   if (path === '/mediabunny.js') return ['text/javascript', await readFile(MEDIABUNNY)];
   const other = others[path];
   if (other) return ['application/octet-stream', other];
   const body = await readFile(join(root, path));
-  if (extname(path) === '.ts') return ['text/javascript', stripTypeScriptTypes(body.toString())];
+  if (extname(path) === '.ts') return ['text/javascript', stripTypeScriptTypes(body.toString()).replace(`from 'mediabunny'`, `from '/mediabunny.js'`)];
   return ['application/octet-stream', body];
 }
 

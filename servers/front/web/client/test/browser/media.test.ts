@@ -147,7 +147,7 @@ for (const name of browsers) {
       for (const file of ['text.mp4', 'cut.mp4', 'garbled.webm', 'silence.wav']) {
         const page = await browser.page();
         await begin(page, file, 'video');
-        await page.run('await Promise.race([playing, new Promise((go) => setTimeout(go, 10_000))])');
+        await page.run('await Promise.race([playing, new Promise((go) => setTimeout(go, 15_000))])');
         const failure = (await page.run('return failure ?? null')) as { code: string; message: string } | null;
         assert.equal(failure?.code, 'unplayable', `${file}: ${JSON.stringify(failure)}`);
         assert.match(failure.message, /saved|cannot be|neither film/, file);
@@ -206,6 +206,8 @@ for (const name of browsers) {
         };
       `);
       await begin(page, 'vp8-opus.webm');
+      // A rate that is set before there is anything to play does not last.
+      await passes(page, 0.1);
       await page.run('element.playbackRate = 2');
       await passes(page, 20);
       const [most, refused] = (await page.run('return [most, refused]')) as [number, number];
