@@ -25,7 +25,7 @@ const LEAST_AHEAD = 1;
  * cannot play it, or what reading it failed at.
  */
 export async function play(element: HTMLMediaElement, bytes: MediaBytes, signal: AbortSignal): Promise<void> {
-  if (typeof MediaSource === 'undefined') throw unplayable('This browser can only play files once they are saved.');
+  if (typeof MediaSource === 'undefined') throw unplayable('This browser cannot play files while they come in.');
   const source = new MediaSource();
   const url = URL.createObjectURL(source);
   let media: RemoteMedia | undefined;
@@ -121,7 +121,7 @@ class Player {
       const time = this.#element.currentTime;
       this.#ahead = Math.max(LEAST_AHEAD, (feed.until - time) * SHRINK);
       if (await feed.drop(time, 0)) continue;
-      if (feed.until < time + LEAST_AHEAD) throw unplayable('This browser has no room for it. It can be played once it is saved.');
+      if (feed.until < time + LEAST_AHEAD) throw unplayable('This browser has no room to play it.');
       await this.#changed();
       if (this.#signal.aborted || !isInReach(this.#element.currentTime, this.#goal, this.#feeds)) return;
     }
@@ -155,7 +155,8 @@ class Feed implements Reach {
     this.#starts = [];
     this.ended = false;
     this.from = this.until = time;
-    this.from = this.until = await this.#track.seek(time);
+    this.until = await this.#track.seek(time);
+    this.from = Math.min(time, this.until);
   }
 
   /** What is to be fed next; nothing at the end. */
@@ -207,7 +208,7 @@ class Feed implements Reach {
         done.abort();
         settle();
       };
-      const refused = unplayable('This browser cannot decode it. It can be played by another program once it is saved.');
+      const refused = unplayable('This browser cannot decode it.');
       this.#buffer.addEventListener('error', end(() => reject(refused)), { signal: done.signal });
       this.#buffer.addEventListener('updateend', end(resolve), { signal: done.signal });
       try {

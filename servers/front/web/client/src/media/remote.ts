@@ -120,7 +120,7 @@ export class RemoteMedia {
   #watch(): void {
     clearTimeout(this.#silence);
     if (this.#over.signal.aborted || this.#owed === 0 || this.#owing > 0) return;
-    this.#silence = setTimeout(() => this.#end(unplayable('It is damaged: nobody can make sense of it. It can be saved all the same.')), PATIENCE);
+    this.#silence = setTimeout(() => this.#end(unplayable('It is damaged: nothing can make sense of it.')), PATIENCE);
   }
 
   #end(error: KollatorError): void {

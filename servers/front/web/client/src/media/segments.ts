@@ -108,7 +108,7 @@ export class Media {
     });
     const input = new Input({ source, formats: FORMATS });
     try {
-      if (!(await input.canRead())) throw unplayable('It is of a kind that can only be played once it is saved.');
+      if (!(await input.canRead())) throw unplayable('It is of a kind that cannot be played while it comes in.');
       const [video, audio] = [(await input.getVideoTracks())[0], (await input.getAudioTracks())[0]];
       const chosen = [video, audio].filter((track) => track !== undefined);
       if (chosen.length === 0) throw unplayable('There is neither film nor sound in it.');
@@ -283,5 +283,5 @@ function joined(parts: Uint8Array[]): Bytes {
 }
 
 function tooLarge(): Error {
-  return unplayable(`It has to be read more than ${inWords(MOST)} at a time. It can be played once it is saved.`);
+  return unplayable(`It has to be read more than ${inWords(MOST)} at a time, and cannot be played while it comes in.`);
 }

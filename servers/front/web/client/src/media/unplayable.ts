@@ -10,5 +10,5 @@ export function unplayable(message: string): KollatorError {
 /** An error as it is told: what is none of ours was thrown by whoever could not make sense of the file. */
 export function told(error: unknown): KollatorError {
   if (error instanceof KollatorError) return error;
-  return new KollatorError('unplayable', 'It is damaged, or of a kind that can only be played once it is saved.', { cause: error });
+  return new KollatorError('unplayable', 'It is damaged, or of a kind that cannot be played while it comes in.', { cause: error });
 }

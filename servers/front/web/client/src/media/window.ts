@@ -5,6 +5,7 @@
 
 /** What a track was fed since the feeding last began anew, as far as it was not dropped. */
 export interface Reach {
+  /** Never later than what the feeding began anew for, unless that was dropped. */
   from: number;
   until: number;
   /** There is nothing more of it. */
@@ -34,7 +35,7 @@ export function nextStep(time: number, goal: number, reaches: readonly Reach[], 
 
 /** Whether feeding from where it is leads to `time`. */
 export function isInReach(time: number, goal: number, reaches: readonly Reach[]): boolean {
-  return reaches.every(({ from, until, ended }) => time >= Math.min(from, goal) - EDGE && (ended || time <= Math.max(until, goal) + EDGE));
+  return reaches.every(({ from, until, ended }) => time >= from - EDGE && (ended || time <= Math.max(until, goal) + EDGE));
 }
 
 /**
