@@ -130,8 +130,12 @@ export class Kollator {
    * to get the share if it is not here.
    */
   async play(link: string, element: HTMLMediaElement, { file = 0, signal = new AbortController().signal }: PlayOptions = {}): Promise<void> {
-    const [{ play }, bytes] = await Promise.all([import('./media/play.ts'), this.#bytesOf(link, file, signal)]);
-    await play(element, bytes, signal);
+    try {
+      const [{ play }, bytes] = await Promise.all([import('./media/play.ts'), this.#bytesOf(link, file, signal)]);
+      await play(element, bytes, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
   }
 
   /** The bytes of a part of a file, at most 4 MiB, once they are here; they are got before others. */

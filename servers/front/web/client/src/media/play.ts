@@ -21,7 +21,7 @@ const SHRINK = 0.75;
 const LEAST_AHEAD = 1;
 
 /**
- * Plays the file until `signal` says that it is enough. Fails with a {@link KollatorError}: `unplayable` if this browser
+ * Plays the file until `signal` aborts. Fails with a {@link KollatorError}: `unplayable` if this browser
  * cannot play it, or what reading it failed at.
  */
 export async function play(element: HTMLMediaElement, bytes: MediaBytes, signal: AbortSignal): Promise<void> {
