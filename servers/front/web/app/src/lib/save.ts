@@ -4,7 +4,7 @@
  * they become folders on this device.
  */
 
-import { gathered, openShelf } from './parts.ts';
+import { gathered } from './parts.ts';
 import type { StreamOptions } from '@kollator/client';
 
 /** The part of the network that saving needs. */
@@ -110,16 +110,11 @@ export async function saveFromParts(
   onBytes: (done: number) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const shelf = await openShelf();
-  try {
-    const url = URL.createObjectURL(await gathered(from.stream(infoHash, { file: index, signal }), length, shelf, onBytes));
-    const link = document.createElement('a');
-    link.href = url;
-    link.download = path.split('/').at(-1) ?? '';
-    link.click();
-    // The browser has to have begun to read it.
-    setTimeout(() => URL.revokeObjectURL(url), 60_000);
-  } finally {
-    shelf.close();
-  }
+  const url = URL.createObjectURL(await gathered(from.stream(infoHash, { file: index, signal }), length, onBytes));
+  const link = document.createElement('a');
+  link.href = url;
+  link.download = path.split('/').at(-1) ?? '';
+  link.click();
+  // The browser has to have begun to read it.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

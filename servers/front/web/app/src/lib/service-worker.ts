@@ -5,7 +5,7 @@ const PATIENCE = 5_000;
 
 /**
  * Registers it and tells whether it serves this page. Where browsers allow none (Tor Browser, browsers inside other apps,
- * pages that may keep nothing) the page works without: files are then played through the library, and saved from parts.
+ * pages that may keep nothing) the page works without: files are then played through the library, and saved by way of memory.
  */
 export async function serviceWorkerServes(container: ServiceWorkerContainer | undefined, patience = PATIENCE): Promise<boolean> {
   if (container === undefined) return false;
