@@ -1,7 +1,7 @@
 /**
  * Puts a file together for saving where it can be streamed nowhere. What is put together is in memory, or wherever the
  * browser has its blobs, so that only files of a limited size can be saved in this way; larger ones are refused in words.
- * (Parts that IndexedDB holds would take no memory. Firefox gives back the first dozen of them, and then no more.)
+ * (Parts that IndexedDB holds would take no memory, but Firefox's download of a file made of those stops after 192 MiB.)
  */
 
 import { bytes } from './format.ts';
