@@ -7,7 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Network } from './network.ts';
-import { Browser, type BrowserName, type Tab } from './tab.ts';
+import { Browser, type BrowserName, type Habits, type Tab } from './tab.ts';
 
 /** What a test may use. */
 export class Room {
@@ -26,8 +26,8 @@ export class Room {
   }
 
   /** Starts a browser with a new profile; `profile` names one that outlives it, within the test. */
-  async browser(name: BrowserName, profile = `profile-${this.#browsers.length}`): Promise<Browser> {
-    const browser = await Browser.launch(name, this.path(profile), this.path(`${profile}-saved`));
+  async browser(name: BrowserName, profile = `profile-${this.#browsers.length}`, habits: Habits = {}): Promise<Browser> {
+    const browser = await Browser.launch(name, this.path(profile), this.path(`${profile}-saved`), habits);
     this.#browsers.push(browser);
     return browser;
   }

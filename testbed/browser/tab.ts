@@ -11,6 +11,16 @@ import { until } from './suite.ts';
 
 export type BrowserName = 'chromium' | 'firefox';
 
+/** How a person uses a browser, where that is not with a plain window and everything on. */
+export interface Habits {
+  /** All windows are private ones: Firefox keeps no files for pages then. */
+  private?: boolean;
+  /** Pages get no service workers, as in Tor Browser and in the browsers inside other apps. */
+  serviceWorkers?: false;
+  /** Pages may keep nothing at all: no storage of any kind, no service workers. */
+  cookies?: false;
+}
+
 /** Chromium's sandbox refuses root, which is who runs tests in a namespace; nothing that it may reach is asked for updates. */
 const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'];
 
@@ -29,13 +39,14 @@ export class Browser {
   }
 
   /** Starts a browser on `profile`, a folder that need not exist. */
-  static async launch(name: BrowserName, profile: string, saved: string): Promise<Browser> {
+  static async launch(name: BrowserName, profile: string, saved: string, habits: Habits = {}): Promise<Browser> {
     mkdirSync(profile, { recursive: true });
     mkdirSync(saved, { recursive: true });
     const common = { headless: true, userDataDir: profile, protocolTimeout: 120_000, defaultViewport: null, downloadBehavior: { policy: 'allow' as const, downloadPath: saved } };
     if (name === 'chromium') {
       const executablePath = '/usr/bin/chromium';
-      const puppet = await puppeteer.launch({ ...common, executablePath, args: CHROMIUM_FLAGS });
+      const args = habits.private ? [...CHROMIUM_FLAGS, '--incognito'] : CHROMIUM_FLAGS;
+      const puppet = await puppeteer.launch({ ...common, executablePath, args });
       return new Browser(name, puppet, saved);
     }
     const puppet = await puppeteer.launch({
@@ -48,6 +59,9 @@ export class Browser {
         'browser.download.folderList': 2,
         'browser.download.useDownloadDir': true,
         'browser.download.always_ask_before_handling_new_types': false,
+        ...(habits.private && { 'browser.privatebrowsing.autostart': true }),
+        ...(habits.serviceWorkers === false && { 'dom.serviceWorkers.enabled': false }),
+        ...(habits.cookies === false && { 'network.cookie.cookieBehavior': 2 }),
       },
     });
     return new Browser(name, puppet, saved);

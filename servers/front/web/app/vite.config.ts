@@ -19,15 +19,26 @@ const POLICY =
   "manifest-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
   "require-trusted-types-for 'script'; trusted-types default kollator svelte-trusted-html";
 
-/** Loads the font with the page, so that text does not change under the reader, and ships its licence with it. */
+/** Ships the licences of what is shipped with the page and asks for that. */
+function licences(): Plugin {
+  const text = (path: string): string => readFileSync(here(`../node_modules/${path}`), 'utf8');
+  return {
+    name: 'kollator-licences',
+    apply: 'build',
+    generateBundle() {
+      const { version } = JSON.parse(text('mediabunny/package.json')) as { version: string };
+      const where = `Mediabunny ${version}, unchanged; its source is at https://github.com/Vanilagy/mediabunny\n\n`;
+      this.emitFile({ type: 'asset', fileName: 'assets/font-licence.txt', source: text('@fontsource-variable/instrument-sans/LICENSE') });
+      this.emitFile({ type: 'asset', fileName: 'assets/mediabunny-licence.txt', source: where + text('mediabunny/LICENSE') });
+    },
+  };
+}
+
+/** Loads the font with the page, so that text does not change under the reader. */
 function font(): Plugin {
   return {
     name: 'kollator-font',
     apply: 'build',
-    generateBundle() {
-      const licence = readFileSync(here('../node_modules/@fontsource-variable/instrument-sans/LICENSE'), 'utf8');
-      this.emitFile({ type: 'asset', fileName: 'assets/font-licence.txt', source: licence });
-    },
     transformIndexHtml: {
       order: 'post',
       handler(_html, context) {
@@ -71,7 +82,7 @@ export default defineConfig(({ mode, command, isPreview }) => {
   // What a front answers besides the page, when the real page is previewed beside a testbed.
   const front = { target: process.env.KOLLATOR_FRONT ?? 'http://127.0.0.1:8080', ws: true };
   return {
-    plugins: [svelte(), font(), ...(imagined ? [] : [serviceWorker()])],
+    plugins: [svelte(), font(), licences(), ...(imagined ? [] : [serviceWorker()])],
     resolve: imagined ? { alias: { '@kollator/client': here('fake/kollator.ts') } } : {},
     build: {
       outDir: imagined ? '../node_modules/.kollator-preview' : '../dist',

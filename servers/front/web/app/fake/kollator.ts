@@ -217,6 +217,8 @@ export class Kollator implements Network {
     return `/_share/${infoHash}/${file}${options.download === true ? '?download' : ''}`;
   }
 
+  async play(): Promise<void> {}
+
   stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return new Blob(['imagined']).stream();
   }

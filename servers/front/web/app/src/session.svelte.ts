@@ -8,7 +8,7 @@ import type { ShareState, Stats, UploadItem } from '@kollator/client';
 import { titleOf } from './lib/drop.ts';
 import { failureOf, type Failure, type Network } from './lib/network.ts';
 import { isPersonal } from './lib/person.ts';
-import { remember, remembered, type Preferences } from './lib/preferences.ts';
+import { ownStorage, remember, remembered, type Preferences } from './lib/preferences.ts';
 import { routeOf, shareHref, type Route } from './lib/route.ts';
 import { holdsTab } from './lib/words.ts';
 
@@ -28,15 +28,15 @@ export class Session {
   /** Why a link could not be opened, or a share failed, by info hash. */
   failures = $state.raw<ReadonlyMap<string, Failure>>(new Map());
   stats = $state.raw<Stats | undefined>(undefined);
-  preferences = $state.raw<Preferences>(remembered(localStorage));
+  preferences = $state.raw<Preferences>(remembered(ownStorage()));
   route = $state.raw<Route>({ page: 'home' });
   /** Whether the shares of this browser have been read. */
   loaded = $state(false);
   /** What kept the network from starting. */
   broken = $state.raw<Failure | undefined>(undefined);
 
-  /** Whether files have addresses here, to be played and saved from. */
-  served = $state(false);
+  /** Whether files have addresses here, to be played and saved from; unknown while the service worker begins. */
+  served = $state<boolean>();
 
   readonly network: Network;
   #draft = 0;
@@ -175,7 +175,7 @@ export class Session {
   /** Takes up choices of the user. */
   async prefer(changes: Partial<Preferences>): Promise<void> {
     this.preferences = { ...this.preferences, ...changes };
-    remember(localStorage, this.preferences);
+    remember(ownStorage(), this.preferences);
     const { uploadLimit, downloadLimit, relayOnly, seedingTime } = this.preferences;
     await this.network.setOptions({ uploadLimit, downloadLimit, relayOnly, seedingTime });
   }

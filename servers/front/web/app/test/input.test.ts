@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { dropped, fromDrop, fromInput, titleOf, type Entry } from '../src/lib/drop.ts';
 import { kindOf, playable } from '../src/lib/media.ts';
 import { failureOf } from '../src/lib/network.ts';
-import { DEFAULTS, limitFrom, limitText, remember, remembered } from '../src/lib/preferences.ts';
+import { DEFAULTS, limitFrom, limitText, ownStorage, remember, remembered } from '../src/lib/preferences.ts';
 import { ownScript } from '../src/lib/trusted.ts';
 
 function file(name: string): Entry {
@@ -75,6 +75,15 @@ test('a browser that keeps nothing is no error', () => {
     },
   };
   assert.doesNotThrow(() => remember(refusing, DEFAULTS));
+  // Where pages may keep nothing, they may not even ask.
+  const closed = {
+    get localStorage(): never {
+      throw new DOMException('The operation is insecure.', 'SecurityError');
+    },
+  };
+  assert.equal(ownStorage(closed), undefined);
+  assert.deepEqual(remembered(ownStorage(closed)), DEFAULTS);
+  assert.doesNotThrow(() => remember(ownStorage(closed), DEFAULTS));
 });
 
 test('limits are typed in megabytes, with a point or a comma', () => {

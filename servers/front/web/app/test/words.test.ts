@@ -56,7 +56,7 @@ test('a failure is told in the words it came with', () => {
 });
 
 test('every error has a title and advice, and keys missing and wrong are told apart', () => {
-  const codes: ErrorCode[] = ['link', 'key-missing', 'key-wrong', 'not-found', 'storage-full', 'storage', 'offline', 'refused', 'aborted', 'broken'];
+  const codes: ErrorCode[] = ['link', 'key-missing', 'key-wrong', 'not-found', 'storage-full', 'storage', 'offline', 'refused', 'aborted', 'unplayable', 'broken'];
   const titles = new Set(codes.map((code) => troubleFor(code).title));
   assert.equal(titles.size, codes.length);
   assert.equal(troubleFor(undefined).title, troubleFor('broken').title);

@@ -118,6 +118,18 @@ test('a stream has the bytes that were asked for, and says why it has none', asy
   await assert.rejects(reading, { code: 'link', message: 'no link' });
 });
 
+test('playing ends when it is told to, and says why it does not begin', async () => {
+  const element = {} as HTMLMediaElement;
+  const { kollator } = stage({ add: () => state('finding'), file: () => ({ path: 'a', length: 100 }) });
+  await assert.rejects(kollator.play('link', element), { code: 'unplayable', message: /This browser cannot play files/ });
+  const waiting = stage({ add: () => 'wait' });
+  const stop = new AbortController();
+  const playing = waiting.kollator.play('link', element, { signal: stop.signal });
+  while (!waiting.asked.includes('add')) await new Promise((resolve) => setImmediate(resolve));
+  stop.abort();
+  await playing;
+});
+
 test('the address of a file ends in its name', async () => {
   const { kollator } = stage({ open: () => [state('complete')] });
   await kollator.connect();

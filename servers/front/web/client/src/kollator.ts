@@ -15,6 +15,7 @@ import type {
   DownloadOptions,
   KollatorEvents,
   KollatorOptions,
+  PlayOptions,
   ShareState,
   Stats,
   StreamOptions,
@@ -121,6 +122,20 @@ export class Kollator {
   fileUrl(infoHash: string, file: number, options: { download?: boolean } = {}): string {
     const path = this.#shares.get(infoHash)?.files[file]?.path ?? '';
     return fileUrl(infoHash, file, path.split('/').at(-1) || 'file', options);
+  }
+
+  /**
+   * Plays a file in a media element, also while it is still coming, in pages that no service worker controls. Goes on
+   * until `signal` ends it, or fails: with `unplayable` where this browser cannot play such a file piece by piece. Begins
+   * to get the share if it is not here.
+   */
+  async play(link: string, element: HTMLMediaElement, { file = 0, signal = new AbortController().signal }: PlayOptions = {}): Promise<void> {
+    try {
+      const [{ play }, bytes] = await Promise.all([import('./media/play.ts'), this.#bytesOf(link, file, signal)]);
+      await play(element, bytes, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
   }
 
   /** The bytes of a part of a file, at most 4 MiB, once they are here; they are got before others. */
@@ -254,10 +269,15 @@ export class Kollator {
 
   async #streamOf(link: string, options: StreamOptions): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     const { file = 0, start = 0, end = Infinity, signal } = options;
+    const { length, read } = await this.#bytesOf(link, file, signal);
+    return streamOf(read, Math.min(start, length), Math.min(end, length), signal);
+  }
+
+  /** A file to read from, once it is known. */
+  async #bytesOf(link: string, file: number, signal?: AbortSignal): Promise<{ length: number; read: ReadPart }> {
     const { infoHash } = await this.#add(link, undefined, signal);
-    const { length: whole } = await this.#ask('file', [infoHash, file], signal);
-    const read: ReadPart = (offset, length, stopped) => this.readPart({ infoHash, file, offset, length }, stopped);
-    return streamOf(read, Math.min(start, whole), Math.min(end, whole), signal);
+    const { length } = await this.#ask('file', [infoHash, file], signal);
+    return { length, read: (offset, bytes, stopped) => this.readPart({ infoHash, file, offset, length: bytes }, stopped) };
   }
 
   /** A file for the service worker, if this tab and no other has the share. */

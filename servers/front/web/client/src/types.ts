@@ -173,6 +173,14 @@ export interface StreamOptions {
   signal?: AbortSignal;
 }
 
+/** Options of {@link Kollator.play}. */
+export interface PlayOptions {
+  /** Which file of the share, by index (0). */
+  file?: number;
+  /** Ends the playing. */
+  signal?: AbortSignal;
+}
+
 /** What {@link Kollator.getStats} tells. */
 export interface Stats {
   peerId: string;
@@ -213,4 +221,5 @@ export type ErrorCode =
   | 'offline'
   | 'refused'
   | 'aborted'
+  | 'unplayable'
   | 'broken';

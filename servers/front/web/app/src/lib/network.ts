@@ -9,6 +9,7 @@ import type {
   ErrorCode,
   KollatorEvents,
   KollatorOptions,
+  PlayOptions,
   ShareState,
   Stats,
   StreamOptions,
@@ -32,6 +33,8 @@ export interface Network {
   chunkMap(infoHash: string): Promise<ChunkMap>;
   /** Where a file can be played from, or saved from with `download`, also while it is coming in. */
   fileUrl(infoHash: string, file: number, options?: { download?: boolean }): string;
+  /** Plays a file where it has no address to be played from, also while it is coming in; fails if it cannot. */
+  play(infoHash: string, element: HTMLMediaElement, options?: PlayOptions): Promise<void>;
   /** A file's bytes in order, also while it is coming in. */
   stream(infoHash: string, options?: StreamOptions): ReadableStream<Uint8Array<ArrayBuffer>>;
   on<Kind extends keyof KollatorEvents>(event: Kind, listener: (detail: KollatorEvents[Kind]) => void): () => void;
@@ -46,7 +49,7 @@ export interface Failure {
 }
 
 const CODES: ReadonlySet<string> = new Set<ErrorCode>([
-  'link', 'key-missing', 'key-wrong', 'not-found', 'storage-full', 'storage', 'offline', 'refused', 'aborted', 'broken',
+  'link', 'key-missing', 'key-wrong', 'not-found', 'storage-full', 'storage', 'offline', 'refused', 'aborted', 'unplayable', 'broken',
 ]);
 
 /** Anything thrown, as a failure. */

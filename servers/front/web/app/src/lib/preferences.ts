@@ -33,11 +33,20 @@ const LONGEST_SEEDING = 30 * 24 * 3_600_000;
 /** The part of `localStorage` that is used. */
 export type Memory = Pick<Storage, 'getItem' | 'setItem'>;
 
+/** What this page may remember things in; nothing where the user lets pages keep nothing. */
+export function ownStorage(page: { readonly localStorage?: Memory } = globalThis): Memory | undefined {
+  try {
+    return page.localStorage;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Reads the choices; a browser that allows no storage has the defaults. */
-export function remembered(memory: Memory): Preferences {
+export function remembered(memory: Memory | undefined): Preferences {
   let stored: unknown;
   try {
-    stored = JSON.parse(memory.getItem(KEY) ?? 'null');
+    stored = JSON.parse(memory?.getItem(KEY) ?? 'null');
   } catch {
     stored = null;
   }
@@ -53,9 +62,9 @@ export function remembered(memory: Memory): Preferences {
 }
 
 /** Keeps the choices; where that is not allowed they last as long as the page. */
-export function remember(memory: Memory, preferences: Preferences): void {
+export function remember(memory: Memory | undefined, preferences: Preferences): void {
   try {
-    memory.setItem(KEY, JSON.stringify(preferences));
+    memory?.setItem(KEY, JSON.stringify(preferences));
   } catch {
     // Private windows and full disks refuse; the page works without.
   }

@@ -1,9 +1,10 @@
 /**
  * Getting files out of the browser's own storage: a whole folder where the browser can write one, and single files
- * where no service worker is allowed (plain HTTP, some private windows). Names come from whoever made the share:
- * they are checked again before they become folders on this device.
+ * where no service worker gives them addresses. Names come from whoever made the share: they are checked again before
+ * they become folders on this device.
  */
 
+import { gathered } from './parts.ts';
 import type { StreamOptions } from '@kollator/client';
 
 /** The part of the network that saving needs. */
@@ -14,11 +15,17 @@ export interface Streams {
 /** The part of a folder on this device that saving needs. */
 export interface Folder {
   getDirectoryHandle(name: string, options: { create: true }): Promise<Folder>;
-  getFileHandle(name: string, options: { create: true }): Promise<{ createWritable(): Promise<WritableStream> }>;
+  getFileHandle(name: string, options: { create: true }): Promise<Place>;
+}
+
+/** Where a file is written to. */
+export interface Place {
+  createWritable(): Promise<WritableStream>;
 }
 
 interface Picker {
   showDirectoryPicker?: (options: { mode: 'readwrite' }) => Promise<Folder>;
+  showSaveFilePicker?: (options: { suggestedName: string }) => Promise<Place>;
 }
 
 /** Whether this browser can write a folder. */
@@ -27,9 +34,19 @@ export function savesFolders(): boolean {
 }
 
 /** Asks for a folder to write to; nothing if the user thinks better of it. */
-export async function pickFolder(): Promise<Folder | undefined> {
+export function pickFolder(): Promise<Folder | undefined> {
+  return picked(async () => (globalThis as Picker).showDirectoryPicker?.({ mode: 'readwrite' }));
+}
+
+/** Asks where a file is to be written, where browsers let a page do that: `elsewhere` where not, nothing if the user thinks better of it. */
+export async function pickPlace(suggestedName: string): Promise<Place | 'elsewhere' | undefined> {
+  const page = globalThis as Picker;
+  return picked(async () => page.showSaveFilePicker?.({ suggestedName }) ?? 'elsewhere');
+}
+
+async function picked<T>(pick: () => Promise<T>): Promise<T | undefined> {
   try {
-    return await (globalThis as Picker).showDirectoryPicker?.({ mode: 'readwrite' });
+    return await pick();
   } catch (thrown) {
     if (thrown instanceof DOMException && thrown.name === 'AbortError') return undefined;
     throw thrown;
@@ -65,13 +82,38 @@ export async function saveInto(
   }
 }
 
-/** Saves one file by way of memory, where it cannot be streamed to the disk. */
-export async function saveThroughMemory(infoHash: string, file: number, name: string, from: Streams): Promise<void> {
-  const blob = await new Response(from.stream(infoHash, { file })).blob();
-  const url = URL.createObjectURL(blob);
+/** Writes one file to its place, waiting for what is still coming. */
+export async function saveTo(
+  place: Place,
+  infoHash: string,
+  { index }: { index: number },
+  from: Streams,
+  onBytes: (done: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let done = 0;
+  const counted = new TransformStream<Uint8Array<ArrayBuffer>>({
+    transform: (data, controller) => {
+      done += data.length;
+      onBytes(done);
+      controller.enqueue(data);
+    },
+  });
+  await from.stream(infoHash, { file: index, signal }).pipeThrough(counted).pipeTo(await place.createWritable(), { signal });
+}
+
+/** Puts one file together, waiting for what is still coming, and has the browser save it as it saves any download. */
+export async function saveFromParts(
+  infoHash: string,
+  { index, path, length }: { index: number; path: string; length: number },
+  from: Streams,
+  onBytes: (done: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const url = URL.createObjectURL(await gathered(from.stream(infoHash, { file: index, signal }), length, onBytes));
   const link = document.createElement('a');
   link.href = url;
-  link.download = name;
+  link.download = path.split('/').at(-1) ?? '';
   link.click();
   // The browser has to have begun to read it.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);

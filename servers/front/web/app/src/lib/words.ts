@@ -152,6 +152,8 @@ export function troubleFor(code: ErrorCode | undefined, personal = false): Troub
       return { title: 'Kollator cannot be reached', advice: 'Check your connection. It goes on by itself when the connection is back.' };
     case 'refused':
       return { title: 'This was refused', advice: 'The details below say why.' };
+    case 'unplayable':
+      return { title: 'This cannot be played here', advice: 'Save it, and play it with another program.' };
     case 'aborted':
       return { title: 'Stopped', advice: 'You can begin again at any time.' };
     default:

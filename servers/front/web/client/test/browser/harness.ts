@@ -8,13 +8,15 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { stripTypeScriptTypes } from 'node:module';
 import type { AddressInfo } from 'node:net';
-import { extname, join, normalize } from 'node:path';
+import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import puppeteer, { type Browser as Puppeteer, type CDPSession } from 'puppeteer-core';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
+/** The one package that the library imports, by a name that only bundlers understand. */
+const MEDIABUNNY = join(dirname(fileURLToPath(import.meta.resolve('mediabunny'))), '../../bundles/mediabunny.mjs');
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync'];
 
 /** A page of the tests' origin. */
@@ -39,11 +41,11 @@ export interface Browser {
 /** The names of the browsers that tests run in; `BROWSERS=firefox` chooses. */
 export const browsers = (process.env.BROWSERS ?? 'chromium,firefox').split(',');
 
-/** Serves the library's files, and an empty page at `/`. */
-export async function serve(): Promise<{ url: string; close(): void }> {
+/** Serves the library's files, an empty page at `/`, and besides what is in `others`, by path. */
+export async function serve(others: Record<string, Buffer> = {}): Promise<{ url: string; close(): void }> {
   const server = createServer((request, response) => {
     const path = normalize(new URL(request.url ?? '/', 'http://localhost').pathname);
-    answer(path).then(
+    answer(path, others).then(
       ([type, body]) => {
         response.writeHead(200, {
           'content-type': type,
@@ -65,10 +67,13 @@ export async function serve(): Promise<{ url: string; close(): void }> {
   };
 }
 
-async function answer(path: string): Promise<[string, string | Buffer]> {
+async function answer(path: string, others: Record<string, Buffer>): Promise<[string, string | Buffer]> {
   if (path === '/') return ['text/html', '<!doctype html><meta charset="utf-8"><title>Tests</title>'];
+  if (path === '/mediabunny.js') return ['text/javascript', await readFile(MEDIABUNNY)];
+  const other = others[path];
+  if (other) return ['application/octet-stream', other];
   const body = await readFile(join(root, path));
-  if (extname(path) === '.ts') return ['text/javascript', stripTypeScriptTypes(body.toString())];
+  if (extname(path) === '.ts') return ['text/javascript', stripTypeScriptTypes(body.toString()).replace(`from 'mediabunny'`, `from '/mediabunny.js'`)];
   return ['application/octet-stream', body];
 }
 
