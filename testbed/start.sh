@@ -6,11 +6,14 @@
 # KOLLATOR_TESTBED_DIR (default ./run) and KOLLATOR_BASE_PORT (default 8080) move it: front N listens at
 # base + N - 1, worker N at base + 100 + N, S3 at base + 200, the DHT at UDP port base + 300, worker N in it at
 # base + 300 + N. KOLLATOR_S3_URL has workers use another S3 server than
-# that one. Settings of workers, such as CACHE_SIZE_MB, are passed on to them. End it with stop.sh.
+# that one. KOLLATOR_SAMPLE_KIB (default 8192) is how much it shares to show that it works: less for slow workers.
+# Settings of workers, such as CACHE_SIZE_MB, are passed on to them. End it with stop.sh.
 set -euo pipefail
 # shellcheck source=testbed/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+sample_kib=${KOLLATOR_SAMPLE_KIB:-8192}
+[[ $sample_kib =~ ^[1-9][0-9]{0,6}$ ]] || die "KOLLATOR_SAMPLE_KIB must be 1 to 9999999, not \"$sample_kib\""
 check_base_port
 install_missing curl curl
 build_missing
@@ -96,8 +99,8 @@ for _ in $(seq 150); do
 done
 agreed || fail "front-1 and the others do not agree: $DISAGREEMENT"
 
-say "all parts are up; sharing a sample of 8 MiB with one peer and getting it with another"
-round_trip "$RUN_DIR/sample" $((8 * 1024 * 1024)) || die "the sample did not arrive; see $RUN_DIR/logs"
+say "all parts are up; sharing a sample of $sample_kib KiB with one peer and getting it with another"
+round_trip "$RUN_DIR/sample" $((sample_kib * 1024)) || die "the sample did not arrive; see $RUN_DIR/logs"
 say "the sample arrived as it was sent"
 say
 [[ ! -s $WEB_DIST/index.html ]] || say "web app    http://127.0.0.1:$(front_port 1)"

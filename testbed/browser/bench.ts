@@ -21,8 +21,8 @@ const MESSAGE = 64 * 1024;
 const MOST_CODE = 250 * 1024;
 /** What Kollator must reach of the raw channel. */
 const LEAST = 0.8;
-/** Workers that may give this little give nothing that counts. */
-const SILENT = { UPLOAD_LIMIT_KB: '1' };
+/** Workers that may give this little give nothing that counts, and only a small sample of their work. */
+const SILENT = { UPLOAD_LIMIT_KB: '1', KOLLATOR_SAMPLE_KIB: '16' };
 
 const [mib = 200, rounds = 3] = process.argv.slice(2).map(Number);
 const size = mib * MIB;
@@ -70,13 +70,10 @@ async function raw(room: Room): Promise<number> {
   return speed;
 }
 
-/** MB/s of a download: from its first verified bytes to its last, all of it stored. */
-async function download(app: App): Promise<number> {
+/** MB/s of a download: from its first verified bytes of a kind of source to its last of any, all of it stored. */
+async function download(app: App, source: 'peer' | 'worker'): Promise<number> {
   const speed = await app.tab.evaluate<number>(`
-    const read = () => {
-      const bar = document.querySelector('[data-testid="progress"]');
-      return bar ? Number(bar.getAttribute('data-done')) : 0;
-    };
+    const read = () => Number(document.querySelector('[data-testid="sources"]')?.getAttribute('data-${source}') ?? 0);
     const phase = () => document.querySelector('[data-testid="state"]')?.getAttribute('data-phase');
     const next = () => new Promise((wake) => setTimeout(wake, 10));
     while (read() === 0) await next();
@@ -141,11 +138,13 @@ function code(): number {
 
 const network = new Network(bin);
 const speeds = { raw: [] as number[], tab: [] as number[], worker: [] as number[] };
+/** The raw channel's speed in each round: the mean of before and after, for machines get faster and slower by themselves. */
+const base: number[] = [];
 const loads: Load[] = [];
 try {
   network.start();
   for (let round = 1; round <= rounds; round += 1) {
-    speeds.raw.push(await inRoom(network, raw));
+    const before = await inRoom(network, raw);
     await inRoom(network, async (room) => {
       const source = random(room.path('bench.bin'), size);
       const sender = await App.start(room, 'chromium');
@@ -155,16 +154,19 @@ try {
       await network.having(SILENT, async () => {
         await until('the sender is back', async () => (await sender.tab.text()).includes('Connected'));
         const receiver = await App.start(room, 'chromium', link);
-        speeds.tab.push(await download(receiver));
+        speeds.tab.push(await download(receiver, 'peer'));
         const { peer } = await receiver.from();
         if (peer < 0.99 * size) throw new Error(`the tab gave ${peer} of ${size} bytes only`);
       });
       for (const tab of [...sender.tab.browser.tabs]) await tab.close();
     });
+    const after = await inRoom(network, raw);
+    speeds.raw.push(before, after);
+    base.push((before + after) / 2);
     await inRoom(network, async (room) => {
       const link = await network.share(random(room.path('bench.bin'), size), '--name', `round-${round}`);
       const receiver = await App.start(room, 'chromium', link);
-      speeds.worker.push(await download(receiver));
+      speeds.worker.push(await download(receiver, 'worker'));
     });
     loads.push(await inRoom(network, load));
     console.log(`round ${round} of ${rounds} done`);
@@ -173,7 +175,7 @@ try {
   network.remove();
 }
 
-const ratio = (kind: 'tab' | 'worker') => speeds[kind].map((speed, round) => speed / (speeds.raw[round] ?? NaN));
+const ratio = (kind: 'tab' | 'worker') => speeds[kind].map((speed, round) => speed / (base[round] ?? NaN));
 console.log(`
 ${mib} MiB, ${rounds} rounds, each one after the other: median (least..most)
 

@@ -202,7 +202,7 @@ export interface Stats {
 
 /** Events of a {@link Kollator}. */
 export interface KollatorEvents {
-  /** A share is new or changed. At most a few times a second for each. */
+  /** A share is new or changed. At most twice a second for each, but for a new phase. */
   share: ShareState;
   /** A share was deleted. */
   removed: { infoHash: string };

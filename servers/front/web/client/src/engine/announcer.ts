@@ -1,12 +1,12 @@
 /**
- * Tells of shares that changed: at once when the phase is another, otherwise a few times a second at most, and until
+ * Tells of shares that changed: at once when the phase is another, otherwise twice a second at most, and until
  * what was moving is told to stand still.
  */
 
 import type { ShareState } from '../types.ts';
 
-/** Shortest time between two tellings of a share in the same phase, in milliseconds. */
-const BETWEEN = 250;
+/** Shortest time between two tellings of a share in the same phase, in milliseconds: each has the page painted anew. */
+const BETWEEN = 500;
 /** While something moves it is told this often, so that speeds fall when nothing comes any more. */
 const MOVING = 1000;
 
@@ -14,6 +14,8 @@ interface Told {
   at: number;
   phase: string;
   timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the timer goes off. */
+  due: number;
 }
 
 /** See the module's documentation. */
@@ -45,8 +47,10 @@ export class Announcer {
 
   #later(infoHash: string, wait: number): void {
     const told = this.#told.get(infoHash);
-    if (!told) return;
+    const due = this.#now() + wait;
+    if (!told || (told.timer !== undefined && told.due <= due)) return;
     clearTimeout(told.timer);
+    told.due = due;
     told.timer = setTimeout(() => this.#announce(infoHash), wait);
   }
 
@@ -54,7 +58,7 @@ export class Announcer {
     const state = this.#state(infoHash);
     clearTimeout(this.#told.get(infoHash)?.timer);
     if (!state) return this.forget(infoHash);
-    this.#told.set(infoHash, { at: this.#now(), phase: state.phase, timer: undefined });
+    this.#told.set(infoHash, { at: this.#now(), phase: state.phase, timer: undefined, due: 0 });
     this.#tell(state);
     const isMoving = state.phase === 'downloading' || state.phase === 'uploading' || state.speedDown > 0 || state.speedUp > 0;
     if (isMoving) this.#later(infoHash, MOVING);
