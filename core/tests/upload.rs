@@ -227,6 +227,48 @@ proptest! {
 }
 
 #[test]
+fn under_a_limit_who_asks_for_more_at_once_gets_no_more() {
+    let mut upload = Upload::new(UploadConfig { limit: 4_000_000, ..UploadConfig::default() });
+    let mut number = 0;
+    let mut served = BTreeMap::from([(ConnId(1), 0u64), (ConnId(2), 0)]);
+    for (conn, asks) in [(ConnId(1), BLOCKS), (ConnId(2), 4)] {
+        upload.session_up(conn, MAX_FRAME_BLOCKS);
+        for _ in 0..100 {
+            number += 1;
+            upload.request(conn, number, chunk(), 0, asks);
+        }
+    }
+    // The first burst goes to whoever came first; then turns begin.
+    let mut ahead = None;
+    while served[&ConnId(2)] < 5_000_000 {
+        match upload.poll() {
+            Some(UploadOutput::ReadBlocks { ticket, first, count, .. }) => {
+                upload.read(ticket, Ok(bytes(first, count)))
+            }
+            Some(UploadOutput::Send { conn, frame }) => {
+                if let Frame::ChunkResponse { data, .. } = &frame {
+                    *served.get_mut(&conn).unwrap() += data.len() as u64;
+                }
+                upload.sent(conn, frame.encoded_len() as u32);
+                if let Some(ahead) = ahead {
+                    let now_ahead = served[&ConnId(1)] - served[&ConnId(2)];
+                    assert!(
+                        now_ahead.abs_diff(ahead) <= 2 * 4 * u64::from(BLOCK_LEN),
+                        "turns are fair: {served:?}"
+                    );
+                }
+            }
+            Some(other) => panic!("unexpected {other:?}"),
+            None => {
+                ahead = ahead.or(Some(served[&ConnId(1)] - served[&ConnId(2)]));
+                upload.wake(upload.next_wake().expect("it waits for its limit only"));
+            }
+        }
+    }
+    assert!(ahead.is_some(), "the limit was felt");
+}
+
+#[test]
 fn leaves_come_before_blocks_that_were_asked_for_earlier() {
     let mut upload = Upload::new(UploadConfig { read_blocks: 4, max_reads: 1, ..UploadConfig::default() });
     upload.session_up(ConnId(1), 4);

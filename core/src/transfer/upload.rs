@@ -12,13 +12,12 @@ use crate::merkle::BLOCK_LEN;
 use crate::node::io::Ticket;
 use crate::rtc::ConnId;
 use crate::transfer::Rate;
-use crate::wire::frame::{Frame, MAX_FRAME_BLOCKS, Reason, RequestId};
+use crate::wire::frame::{Frame, Reason, RequestId};
 
-/// Bytes of blocks in the largest frame.
-const FRAME: u32 = MAX_FRAME_BLOCKS as u32 * BLOCK_LEN;
-
-/// Blocks in a frame for whoever asks for little at once: 64 KiB.
+/// Blocks in a frame for whoever asks for little at once, and for everybody while a limit is shared out: 64 KiB.
 const SHORT_FRAME: u16 = 4;
+/// Bytes of blocks that go in one turn under a limit.
+const TURN: u32 = SHORT_FRAME as u32 * BLOCK_LEN;
 
 /// Limits of an upload.
 #[derive(Clone, Debug)]
@@ -324,7 +323,7 @@ impl Upload {
         }
         assert!(u64::from(bytes) <= self.rate.burst(), "it would wait for ever");
         self.last_waiter += 1;
-        let turns = bytes.div_ceil(FRAME).saturating_sub(1);
+        let turns = bytes.div_ceil(TURN).saturating_sub(1);
         self.waiters.insert(self.last_waiter, Waiter { ticket, bytes, turns });
         self.send_in_turns();
     }
@@ -485,7 +484,9 @@ impl Upload {
             Ok(Ready::Blocks(data)) if data.is_empty() => (None, 0),
             Ok(Ready::Blocks(data)) => {
                 let blocks = self.rate.blocks_at_once().min(requester.rate.blocks_at_once());
-                let blocks = blocks.min(requester.frame_blocks.into()).min(slot.frame.into());
+                // A turn is a frame: under a limit nobody's is longer, or who asks for more at once would get more of it.
+                let turn = if self.rate.is_limited() { SHORT_FRAME } else { slot.frame };
+                let blocks = blocks.min(requester.frame_blocks.into()).min(turn.into());
                 let sent = data.slice(..data.len().min(blocks as usize * BLOCK_LEN as usize));
                 let rest = data.len() - sent.len();
                 (Some(Frame::ChunkResponse { request, first: slot.first, data: sent }), rest as u32)
