@@ -1,7 +1,7 @@
 /** From one kind of peer to another: browsers and the terminal, files and folders, with and without whoever sent them. */
 
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { App } from '../app.ts';
 import { MIB, below, digest, random } from '../files.ts';
 import type { Room } from '../suite.ts';
@@ -46,6 +46,10 @@ export async function chromium_shares_a_folder(room: Room): Promise<void> {
   await other.reaches('complete');
   const text = await other.tab.text();
   for (const path of Object.keys(FOLDER)) assert(text.includes(path), `${path} is not listed: ${text}`);
+  const saved = await other.saveAll(Object.fromEntries(Object.entries(FOLDER).map(([path, size]) => [basename(path), size])));
+  for (const path of Object.keys(FOLDER)) {
+    assert.equal(await digest(join(saved, basename(path))), await digest(room.path(join('folder', path))), path);
+  }
 }
 
 /** The terminal shares; both browsers get it. */
